@@ -1,0 +1,7 @@
+module github.com/litci/litci/services/planner
+
+go 1.26.0
+
+require github.com/litci/litci/pkg v0.0.0
+
+replace github.com/litci/litci/pkg => ../../pkg
