@@ -1,0 +1,577 @@
+package bus_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+
+	"github.com/litci/litci/pkg/bus"
+	"github.com/litci/litci/pkg/bus/bustest"
+	"github.com/litci/litci/pkg/bus/embedded"
+	"github.com/litci/litci/pkg/flow"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func event(delivery string) flow.Event {
+	return flow.Event{
+		Delivery: delivery, Kind: "push", Installation: 7, Repo: flow.Repo{ID: 1, Owner: "octo", Name: "hello"},
+		Push: &flow.Push{Ref: "refs/heads/main", After: strings.Repeat("a", 40)},
+	}
+}
+
+// consume runs a consumer until the test ends and returns a function that stops it.
+func consume[T flow.Message](t *testing.T, b *bus.Bus, subject flow.Subject[T], opt bus.Consumer, handler func(context.Context, T) error) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- bus.Consume(ctx, b, subject, opt, handler) }()
+	var once sync.Once
+	stop = func() {
+		once.Do(func() {
+			cancel()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	t.Cleanup(stop)
+	return stop
+}
+
+func receive[T any](t *testing.T, c <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(30 * time.Second):
+		t.Fatal("nothing came within 30 s")
+		panic("unreachable")
+	}
+}
+
+// admin is a plain client of the same server, for what services never do.
+func admin(t *testing.T, s *embedded.Server) (*nats.Conn, jetstream.JetStream) {
+	t.Helper()
+	key, err := nats.NkeyOptionFromSeed(s.KeyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc, err := nats.Connect(s.URL(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return nc, js
+}
+
+func TestPublishedMessageReachesItsConsumerOnce(t *testing.T) {
+	b := bustest.New(t)
+	got := make(chan flow.Event, 10)
+	consume(t, b, flow.Events, bus.Consumer{Service: "planner"}, func(_ context.Context, e flow.Event) error {
+		got <- e
+		return nil
+	})
+	for range 3 { // the same key three times
+		if err := bus.Publish(t.Context(), b, flow.Events, event("one")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := bus.Publish(t.Context(), b, flow.Events, event("two")); err != nil {
+		t.Fatal(err)
+	}
+	if e := receive(t, got); e.Delivery != "one" || e.Repo.FullName() != "octo/hello" {
+		t.Errorf("first message is %+v", e)
+	}
+	if e := receive(t, got); e.Delivery != "two" {
+		t.Errorf("second message is %s, want two: a repeated key was stored again", e.Delivery)
+	}
+}
+
+func TestIdentitiesStandInHeaders(t *testing.T) {
+	s := bustest.Server(t)
+	b := bustest.Connect(t, s, bus.Config{Name: "test"})
+	nc, _ := admin(t, s)
+	sub, err := nc.SubscribeSync("events.pr")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if err := bus.Publish(t.Context(), b, flow.Events, event("one")); err != nil {
+		t.Fatal(err)
+	}
+	msg, err := sub.NextMsgWithContext(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"Nats-Msg-Id": "gh/one", "Litci-Delivery": "one", "Litci-Repo": "octo/hello", "Litci-Installation": "7", "Litci-Sha": strings.Repeat("a", 40),
+	} {
+		if have := msg.Header.Get(name); have != want {
+			t.Errorf("header %s is %q, want %q", name, have, want)
+		}
+	}
+}
+
+func plan(run string, n int) (flow.Plan, []flow.Job) {
+	p := flow.Plan{Identity: flow.Identity{Run: run, Delivery: "d", Repo: flow.Repo{ID: 1, Owner: "o", Name: "n"}}}
+	jobs := make([]flow.Job, n)
+	for i := range jobs {
+		jobs[i] = flow.Job{Identity: p.Identity, Job: flow.JobID(run, i), Index: i, Attempt: 1, Script: "true"}
+		p.Jobs = append(p.Jobs, flow.PlannedJob{Job: jobs[i].Job})
+	}
+	return p, jobs
+}
+
+func TestPlanIsStoredWholeAndOnce(t *testing.T) {
+	for _, n := range []int{1, 2, 256, bus.MaxBatch} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			t.Parallel()
+			s := bustest.Server(t)
+			b := bustest.Connect(t, s, bus.Config{Name: "test"})
+			p, jobs := plan("aaaaaaaaaaaaaaaaaaaa", n)
+			if err := bus.PublishPlan(t.Context(), b, p, jobs); err != nil {
+				t.Fatal(err)
+			}
+			if err := bus.PublishPlan(t.Context(), b, p, jobs); !errors.Is(err, bus.ErrPlanned) {
+				t.Fatalf("second time: %v, want ErrPlanned", err)
+			}
+			_, js := admin(t, s)
+			stream, err := js.Stream(t.Context(), "JOBS")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if have := stream.CachedInfo().State.Msgs; have != uint64(n+1) {
+				t.Errorf("%d messages stored, want the marker and %d jobs", have, n)
+			}
+			marker, err := bus.Latest(t.Context(), b, flow.PlanOf(p.Run))
+			if err != nil || len(marker.Jobs) != n {
+				t.Errorf("marker lists %d jobs, %v", len(marker.Jobs), err)
+			}
+		})
+	}
+}
+
+// The duplicate window forgets; the marker does not.
+func TestPlanIsStoredOnceBeyondTheDuplicateWindow(t *testing.T) {
+	s := bustest.Server(t)
+	b := bustest.Connect(t, s, bus.Config{Name: "test"})
+	_, js := admin(t, s)
+	stream, err := js.Stream(t.Context(), "JOBS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := stream.CachedInfo().Config
+	cfg.Duplicates = 100 * time.Millisecond
+	if _, err := js.UpdateStream(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	p, jobs := plan("bbbbbbbbbbbbbbbbbbbb", 3)
+	if err := bus.PublishPlan(t.Context(), b, p, jobs); err != nil {
+		t.Fatal(err)
+	}
+	// The window has passed when the id of an unrelated message is accepted again.
+	for probe := uint64(0); ; {
+		ack, err := js.Publish(t.Context(), "jobs.plan.probe", nil, jetstream.WithMsgID("probe"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !ack.Duplicate && probe > 0 {
+			break
+		}
+		probe++
+	}
+	if err := bus.PublishPlan(t.Context(), b, p, jobs); !errors.Is(err, bus.ErrPlanned) {
+		t.Fatalf("after the window: %v, want ErrPlanned", err)
+	}
+}
+
+func TestTooLargePlanIsRefused(t *testing.T) {
+	b := bustest.New(t)
+	p, jobs := plan("cccccccccccccccccccc", bus.MaxBatch+1)
+	if err := bus.PublishPlan(t.Context(), b, p, jobs); err == nil {
+		t.Fatal("a plan beyond the batch limit was stored")
+	}
+	if _, err := bus.Latest(t.Context(), b, flow.PlanOf(p.Run)); !errors.Is(err, bus.ErrNotFound) {
+		t.Fatalf("marker: %v, want ErrNotFound", err)
+	}
+}
+
+func TestWhatTheHandlerReturnsDecides(t *testing.T) {
+	cases := []struct {
+		name     string
+		first    error
+		panics   bool
+		again    bool
+		dead     string
+		outdated bool
+	}{
+		{name: "nil is done"},
+		{name: "an error comes again", first: errors.New("no luck"), again: true},
+		{name: "a panic comes again", panics: true, again: true},
+		{name: "later comes again", first: bus.Later(errors.New("limit"), 10*time.Millisecond), again: true},
+		{name: "drop is a dead letter", first: bus.Drop(errors.New("no such\nrepository")), dead: "no such repository"},
+		{name: "an old error is a dead letter", first: errors.New("no luck"), outdated: true, dead: "given up after"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := bustest.Server(t)
+			b := bustest.Connect(t, s, bus.Config{Name: "test"})
+			nc, _ := admin(t, s)
+			letters, err := nc.SubscribeSync("dlq.planner")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := nc.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			var calls atomic.Int32
+			deliveries := make(chan bus.Meta, 10)
+			opt := bus.Consumer{Service: "planner"}
+			if c.outdated {
+				opt.GiveUp = time.Nanosecond
+			}
+			stop := consume(t, b, flow.Events, opt, func(ctx context.Context, _ flow.Event) error {
+				deliveries <- bus.Delivery(ctx)
+				if calls.Add(1) > 1 {
+					return nil
+				}
+				if c.panics {
+					panic("at the disco")
+				}
+				return c.first
+			})
+			if err := bus.Publish(t.Context(), b, flow.Events, event("one")); err != nil {
+				t.Fatal(err)
+			}
+			if first := receive(t, deliveries); first.Delivered != 1 || first.Stream != "EVENTS" || first.Sequence != 1 {
+				t.Errorf("first delivery is %+v", first)
+			}
+			if c.again {
+				if second := receive(t, deliveries); second.Delivered != 2 {
+					t.Errorf("second delivery is %+v", second)
+				}
+			}
+			if c.dead != "" {
+				letter, err := letters.NextMsgWithContext(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if reason := letter.Header.Get("Litci-Dlq-Reason"); !strings.Contains(reason, c.dead) {
+					t.Errorf("reason is %q, want %q in it", reason, c.dead)
+				}
+				if letter.Header.Get("Litci-Dlq-Stream") != "EVENTS" || letter.Header.Get("Litci-Dlq-Seq") != "1" || letter.Header.Get("Litci-Delivery") != "one" {
+					t.Errorf("headers of the dead letter are %v", letter.Header)
+				}
+				var body flow.Event
+				if err := json.Unmarshal(letter.Data, &body); err != nil || body.Delivery != "one" {
+					t.Errorf("dead letter's body is %s, %v", letter.Data, err)
+				}
+			}
+			stop()
+			if n := len(deliveries); n != 0 {
+				t.Errorf("%d more deliveries after the message was settled", n)
+			}
+		})
+	}
+}
+
+func TestUndecodableMessageIsADeadLetter(t *testing.T) {
+	s := bustest.Server(t)
+	b := bustest.Connect(t, s, bus.Config{Name: "test"})
+	nc, js := admin(t, s)
+	letters, err := nc.SubscribeSync("dlq.planner")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.Publish(t.Context(), "events.pr", []byte("{not json")); err != nil {
+		t.Fatal(err)
+	}
+	consume(t, b, flow.Events, bus.Consumer{Service: "planner"}, func(context.Context, flow.Event) error {
+		t.Error("the handler was called")
+		return nil
+	})
+	letter, err := letters.NextMsgWithContext(t.Context())
+	if err != nil || string(letter.Data) != "{not json" {
+		t.Fatalf("dead letter is %v, %v", letter, err)
+	}
+}
+
+func TestHeldMessageIsHandedOverWhenItsServiceStops(t *testing.T) {
+	s := bustest.Server(t)
+	// The ack wait is far beyond the test's patience: only a hand-over brings the message.
+	first := bustest.Connect(t, s, bus.Config{Name: "first", AckWait: time.Hour})
+	second := bustest.Connect(t, s, bus.Config{Name: "second", AckWait: time.Hour})
+	held := make(chan struct{})
+	opt := bus.Consumer{Service: "planner", Hold: true}
+	stop := consume(t, first, flow.Events, opt, func(ctx context.Context, _ flow.Event) error {
+		close(held)
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	if err := bus.Publish(t.Context(), first, flow.Events, event("one")); err != nil {
+		t.Fatal(err)
+	}
+	receive(t, held)
+	stop()
+	got := make(chan flow.Event, 1)
+	consume(t, second, flow.Events, opt, func(_ context.Context, e flow.Event) error {
+		got <- e
+		return nil
+	})
+	receive(t, got)
+}
+
+func TestLongWorkIsNotDeliveredTwice(t *testing.T) {
+	s := bustest.Server(t)
+	b := bustest.Connect(t, s, bus.Config{Name: "test", AckWait: time.Second})
+	var calls atomic.Int32
+	done := make(chan struct{})
+	consume(t, b, flow.Events, bus.Consumer{Service: "planner", Hold: true}, func(ctx context.Context, _ flow.Event) error {
+		calls.Add(1)
+		select { // three ack waits
+		case <-time.After(3 * time.Second):
+			close(done)
+		case <-ctx.Done():
+		}
+		return ctx.Err()
+	})
+	if err := bus.Publish(t.Context(), b, flow.Events, event("one")); err != nil {
+		t.Fatal(err)
+	}
+	receive(t, done)
+	if n := calls.Load(); n != 1 {
+		t.Errorf("the message was in hand %d times", n)
+	}
+}
+
+func TestConsumerWaitsForTheTopology(t *testing.T) {
+	s := bustest.Server(t)
+	early, err := bus.Connect(bus.Config{Name: "early", URL: s.URL(), NKey: s.KeyFile}, zap.NewNop(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(early.Close)
+	got := make(chan flow.Event, 1)
+	consume(t, early, flow.Events, bus.Consumer{Service: "planner"}, func(_ context.Context, e flow.Event) error {
+		got <- e
+		return nil
+	})
+	b := bustest.Connect(t, s, bus.Config{Name: "test"}) // provisions
+	if err := bus.Publish(t.Context(), b, flow.Events, event("one")); err != nil {
+		t.Fatal(err)
+	}
+	receive(t, got)
+}
+
+func TestPoolHasItsOwnConsumerAndStarSeesAll(t *testing.T) {
+	b := bustest.New(t)
+	names := make(chan string, 10)
+	take := func(who string) func(context.Context, flow.Job) error {
+		return func(_ context.Context, j flow.Job) error {
+			names <- who + ":" + j.Pool
+			return nil
+		}
+	}
+	consume(t, b, flow.Jobs, bus.Consumer{Service: "launcher"}, take("launcher"))
+	consume(t, b, flow.Jobs, bus.Consumer{Service: "launcher", Pool: "gpu"}, take("gpu"))
+	consume(t, b, flow.Jobs, bus.Consumer{Service: "reporter", Durable: "reporter-jobs", Pool: "*"}, take("reporter"))
+	p, jobs := plan("dddddddddddddddddddd", 2)
+	jobs[1].Pool = "gpu"
+	if err := bus.PublishPlan(t.Context(), b, p, jobs); err != nil {
+		t.Fatal(err)
+	}
+	have := map[string]bool{}
+	for range 4 {
+		have[receive(t, names)] = true
+	}
+	for _, want := range []string{"launcher:", "gpu:gpu", "reporter:", "reporter:gpu"} {
+		if !have[want] {
+			t.Errorf("%s is missing in %v", want, have)
+		}
+	}
+}
+
+func TestKVKeepsOneWriter(t *testing.T) {
+	b := bustest.New(t)
+	ctx, kv := t.Context(), b.Runs()
+	if _, _, err := kv.Get(ctx, "a.b"); !errors.Is(err, bus.ErrNotFound) {
+		t.Fatalf("absent key: %v", err)
+	}
+	rev, err := kv.Put(ctx, "a.b", []byte("1"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := kv.Put(ctx, "a.b", []byte("2"), 0); !errors.Is(err, bus.ErrConflict) {
+		t.Fatalf("second create: %v", err)
+	}
+	if _, err := kv.Put(ctx, "a.b", []byte("2"), rev+1); !errors.Is(err, bus.ErrConflict) {
+		t.Fatalf("wrong revision: %v", err)
+	}
+	var wait sync.WaitGroup
+	for range 8 {
+		wait.Go(func() {
+			for range 5 {
+				if _, err := bus.Change(ctx, kv, "count", func(n *int) bool { *n++; return true }); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wait.Wait()
+	n, err := bus.Change(ctx, kv, "count", func(*int) bool { return false })
+	if err != nil || n != 40 {
+		t.Fatalf("40 increments gave %d, %v", n, err)
+	}
+	for i := range 3 {
+		if _, err := kv.Put(ctx, fmt.Sprintf("check.run.%d", i), []byte("x"), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := kv.Delete(ctx, "check.run.1"); err != nil {
+		t.Fatal(err)
+	}
+	found, err := kv.List(ctx, "check.run.*")
+	if err != nil || len(found) != 2 {
+		t.Fatalf("list gave %d keys, %v", len(found), err)
+	}
+	none, err := kv.List(ctx, "nothing.*")
+	if err != nil || len(none) != 0 {
+		t.Fatalf("empty list gave %d keys, %v", len(none), err)
+	}
+}
+
+func TestObjectsAreReplacedWhole(t *testing.T) {
+	b := bustest.New(t)
+	ctx, logs := t.Context(), b.Logs()
+	if _, err := logs.Get(ctx, "x"); !errors.Is(err, bus.ErrNotFound) {
+		t.Fatalf("absent object: %v", err)
+	}
+	if has, err := logs.Has(ctx, "x"); err != nil || has {
+		t.Fatalf("has an absent object: %v, %v", has, err)
+	}
+	for _, size := range []int{0, 5, 3 << 20} {
+		want := bytes.Repeat([]byte("z"), size)
+		if err := logs.Put(ctx, "x", bytes.NewReader(want)); err != nil {
+			t.Fatal(err)
+		}
+		r, err := logs.Get(ctx, "x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		have, err := io.ReadAll(r)
+		if err != nil || !bytes.Equal(have, want) {
+			t.Errorf("%d bytes came back as %d, %v", len(want), len(have), err)
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestTailShowsThePastAndThePresent(t *testing.T) {
+	b := bustest.New(t)
+	publish := func(offset int64) {
+		t.Helper()
+		if err := bus.Publish(t.Context(), b, flow.LogOf("j"), flow.LogBlock{Job: "j", Attempt: 1, Offset: offset, Text: "x"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish(0)
+	seen := make(chan int64, 5)
+	done := make(chan error, 1)
+	go func() {
+		done <- bus.Tail(t.Context(), b, flow.LogOf("j"), func(l flow.LogBlock) bool {
+			seen <- l.Offset
+			return l.Offset < 2
+		})
+	}()
+	if first := receive(t, seen); first != 0 {
+		t.Errorf("first block at %d", first)
+	}
+	publish(1)
+	publish(2)
+	if err := receive(t, done); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestTailerMayLookAndNotTouch(t *testing.T) {
+	s := bustest.Server(t)
+	bustest.Connect(t, s, bus.Config{Name: "test"})
+	key, err := nats.NkeyOptionFromSeed(s.TailKeyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	denied := make(chan error, 1)
+	nc, err := nats.Connect(s.URL(), key, nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { denied <- err }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	if err := nc.Publish("events.pr", []byte("{}")); err != nil {
+		t.Fatal(err)
+	}
+	if err := receive(t, denied); !errors.Is(err, nats.ErrPermissionViolation) {
+		t.Fatalf("publish as a tailer: %v", err)
+	}
+	if info, err := os.Stat(s.TailKeyFile); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("seed file has mode %v, %v", info.Mode(), err)
+	}
+}
+
+func TestWhatWasStoredOutlivesTheServer(t *testing.T) {
+	dir := t.TempDir()
+	start := func() *embedded.Server {
+		s, err := embedded.Start(embedded.Config{Dir: dir, Listen: "127.0.0.1:0", SyncAlways: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s := start()
+	b, err := bus.Connect(bus.Config{Name: "test", URL: s.URL(), NKey: s.KeyFile, InProcess: s}, zap.NewNop(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Provision(t.Context(), bus.Provision{Bytes: 1 << 30}); err != nil {
+		t.Fatal(err)
+	}
+	if err := bus.Publish(t.Context(), b, flow.Events, event("one")); err != nil {
+		t.Fatal(err)
+	}
+	b.Close()
+	s.Stop()
+	s = start()
+	t.Cleanup(s.Stop)
+	b = bustest.Connect(t, s, bus.Config{Name: "test"})
+	got := make(chan flow.Event, 1)
+	consume(t, b, flow.Events, bus.Consumer{Service: "planner"}, func(_ context.Context, e flow.Event) error {
+		got <- e
+		return nil
+	})
+	if e := receive(t, got); e.Delivery != "one" {
+		t.Errorf("came back as %+v", e)
+	}
+}

@@ -1,0 +1,141 @@
+// Package embedded runs a NATS server inside the process, for `litci up` without
+// a server of its own, for the demo and for tests. It listens on loopback, so that
+// the nats command line works beside it.
+package embedded
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nkeys"
+)
+
+// Config says where the server listens and keeps its data.
+type Config struct {
+	// Dir is the data directory; streams and keys live below it.
+	Dir string
+	// Listen is host:port; port 0 takes any free one.
+	Listen string
+	// SyncAlways writes every message to the disk before it is acknowledged: with it a
+	// power cut loses nothing that was answered with 202.
+	SyncAlways bool
+}
+
+// Server is a running server.
+type Server struct {
+	server *server.Server
+	// KeyFile and TailKeyFile are nkey seeds below the data directory: the first may do
+	// everything, the second only look.
+	KeyFile     string
+	TailKeyFile string
+	// Storage is how many bytes the streams may take.
+	Storage int64
+}
+
+// Start runs a server. The nkeys that it accepts are made at the first start.
+func Start(cfg Config) (*Server, error) {
+	host, port, err := net.SplitHostPort(cfg.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen address of nats %q: %w", cfg.Listen, err)
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		return nil, fmt.Errorf("listen address of nats %q: %w", cfg.Listen, err)
+	}
+	if number == 0 {
+		number = server.RANDOM_PORT
+	}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("nats data: %w", err)
+	}
+	s := &Server{KeyFile: filepath.Join(cfg.Dir, "litci.nk"), TailKeyFile: filepath.Join(cfg.Dir, "tail.nk")}
+	key, err := publicKey(s.KeyFile)
+	if err != nil {
+		return nil, err
+	}
+	tailKey, err := publicKey(s.TailKeyFile)
+	if err != nil {
+		return nil, err
+	}
+	if s.Storage, err = storage(cfg.Dir); err != nil {
+		return nil, err
+	}
+	s.server, err = server.NewServer(&server.Options{
+		ServerName: "litci", Host: host, Port: number, NoSigs: true, NoLog: true,
+		JetStream: true, StoreDir: cfg.Dir, SyncAlways: cfg.SyncAlways, JetStreamMaxStore: s.Storage,
+		Nkeys: []*server.NkeyUser{{Nkey: key}, {Nkey: tailKey, Permissions: tailPermissions()}},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("nats server: %w", err)
+	}
+	go s.server.Start() // Shutdown ends it
+	if !s.server.ReadyForConnections(30 * time.Second) {
+		s.Stop()
+		return nil, fmt.Errorf("nats server does not listen on %s; is another program using the port?", cfg.Listen)
+	}
+	return s, nil
+}
+
+// tailPermissions let a person follow the four subjects and read what streams
+// hold, and change nothing.
+func tailPermissions() *server.Permissions {
+	return &server.Permissions{
+		Subscribe: &server.SubjectPermission{Allow: []string{"events.pr", "jobs.>", "results", "dlq.>", "_INBOX.>", "_INBOX_tail.>"}},
+		Publish: &server.SubjectPermission{Allow: []string{
+			"$JS.API.INFO", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.LIST", "$JS.API.STREAM.INFO.*", "$JS.API.CONSUMER.NAMES.*",
+			"$JS.API.CONSUMER.LIST.*", "$JS.API.CONSUMER.INFO.*.*", "$JS.API.STREAM.MSG.GET.*", "$JS.API.DIRECT.GET.>",
+		}},
+	}
+}
+
+// publicKey reads a seed file, or makes it, and returns the public half.
+func publicKey(file string) (string, error) {
+	seed, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		pair, err := nkeys.CreateUser()
+		if err != nil {
+			return "", fmt.Errorf("nkey: %w", err)
+		}
+		if seed, err = pair.Seed(); err != nil {
+			return "", fmt.Errorf("nkey: %w", err)
+		}
+		if err := os.WriteFile(file, seed, 0o600); err != nil {
+			return "", fmt.Errorf("nkey: %w", err)
+		}
+	} else if err != nil {
+		return "", fmt.Errorf("nkey: %w", err)
+	}
+	pair, err := nkeys.ParseDecoratedUserNKey(seed)
+	if err != nil {
+		return "", fmt.Errorf("nkey seed file %s: %w", file, err)
+	}
+	return pair.PublicKey()
+}
+
+// storage is three quarters of what is free on the disk.
+func storage(dir string) (int64, error) {
+	var disk syscall.Statfs_t
+	if err := syscall.Statfs(dir, &disk); err != nil {
+		return 0, fmt.Errorf("disk of %s: %w", dir, err)
+	}
+	return int64(disk.Bavail) * int64(disk.Bsize) / 4 * 3, nil
+}
+
+// URL is the address on which the server listens.
+func (s *Server) URL() string { return s.server.ClientURL() }
+
+// InProcessConn connects without a socket.
+func (s *Server) InProcessConn() (net.Conn, error) { return s.server.InProcessConn() }
+
+// Stop ends the server once everything is on the disk. Clients go first.
+func (s *Server) Stop() {
+	s.server.Shutdown()
+	s.server.WaitForShutdown()
+}

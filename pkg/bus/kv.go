@@ -1,0 +1,155 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// KV is a bucket of keys. Each key has one writer or is written by compare-and-set;
+// decisions are made by the write and never by a Get, which may be stale in a
+// cluster.
+type KV struct {
+	bus  *Bus
+	name string
+}
+
+// Runs is the bucket of what outlives a message: runs, jobs, checks, heads. Keys
+// live for 14 days.
+func (b *Bus) Runs() *KV { return &KV{b, bucketRuns} }
+
+func (kv *KV) open(ctx context.Context) (jetstream.KeyValue, error) {
+	bucket, err := kv.bus.js.KeyValue(ctx, kv.name)
+	if err != nil {
+		return nil, fmt.Errorf("bucket %s: %w", kv.name, err)
+	}
+	return bucket, nil
+}
+
+// Get returns a key's value and revision, or ErrNotFound.
+func (kv *KV) Get(ctx context.Context, key string) (value []byte, revision uint64, err error) {
+	ctx, cancel := withTimeout(ctx, publishTimeout)
+	defer cancel()
+	bucket, err := kv.open(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	entry, err := bucket.Get(ctx, key)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return nil, 0, ErrNotFound
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("key %s: %w", key, err)
+	}
+	return entry.Value(), entry.Revision(), nil
+}
+
+// Put writes a key if its revision is still the given one, 0 for a key that does
+// not exist. ErrConflict says that somebody was faster.
+func (kv *KV) Put(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
+	ctx, cancel := withTimeout(ctx, publishTimeout)
+	defer cancel()
+	bucket, err := kv.open(ctx)
+	if err != nil {
+		return 0, err
+	}
+	var next uint64
+	if revision == 0 {
+		next, err = bucket.Create(ctx, key, value)
+	} else {
+		next, err = bucket.Update(ctx, key, value, revision)
+	}
+	if conflict(err) {
+		return 0, ErrConflict
+	}
+	if err != nil {
+		return 0, fmt.Errorf("key %s: %w", key, err)
+	}
+	return next, nil
+}
+
+func conflict(err error) bool {
+	var api *jetstream.APIError
+	return errors.Is(err, jetstream.ErrKeyExists) || (errors.As(err, &api) &&
+		(api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant))
+}
+
+// Delete removes a key; removing what is not there is not an error.
+func (kv *KV) Delete(ctx context.Context, key string) error {
+	ctx, cancel := withTimeout(ctx, publishTimeout)
+	defer cancel()
+	bucket, err := kv.open(ctx)
+	if err != nil {
+		return err
+	}
+	if err := bucket.Delete(ctx, key); err != nil {
+		return fmt.Errorf("key %s: %w", key, err)
+	}
+	return nil
+}
+
+// List returns the keys that match a pattern of tokens, such as "check.<run>.*",
+// with their values.
+func (kv *KV) List(ctx context.Context, pattern string) (map[string][]byte, error) {
+	ctx, cancel := withTimeout(ctx, 4*publishTimeout)
+	defer cancel()
+	bucket, err := kv.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	watch, err := bucket.Watch(ctx, pattern, jetstream.IgnoreDeletes())
+	if err != nil {
+		return nil, fmt.Errorf("keys %s: %w", pattern, err)
+	}
+	defer func() { _ = watch.Stop() }()
+	found := map[string][]byte{}
+	for {
+		select {
+		case entry, open := <-watch.Updates():
+			if !open {
+				return nil, fmt.Errorf("keys %s: the watch ended early", pattern)
+			}
+			if entry == nil { // all that was there has been sent
+				return found, nil
+			}
+			found[entry.Key()] = entry.Value()
+		case <-ctx.Done():
+			return nil, fmt.Errorf("keys %s: %w", pattern, ctx.Err())
+		}
+	}
+}
+
+// Change lets fn alter the JSON value of a key and writes it back by
+// compare-and-set, again whenever somebody was faster. fn sees a zero T where the
+// key is absent; it may run several times; when it returns false nothing is
+// written. Change returns the value that now stands.
+func Change[T any](ctx context.Context, kv *KV, key string, fn func(*T) bool) (T, error) {
+	for {
+		var value T
+		data, revision, err := kv.Get(ctx, key)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return value, err
+		}
+		if err == nil {
+			if err := json.Unmarshal(data, &value); err != nil {
+				return value, fmt.Errorf("key %s: %w", key, err)
+			}
+		}
+		if !fn(&value) {
+			return value, nil
+		}
+		data, err = json.Marshal(value)
+		if err != nil {
+			return value, fmt.Errorf("key %s: %w", key, err)
+		}
+		if _, err = kv.Put(ctx, key, data, revision); err == nil {
+			return value, nil
+		}
+		if !errors.Is(err, ErrConflict) {
+			return value, err
+		}
+	}
+}

@@ -1,0 +1,76 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Objects is a store of large named values.
+type Objects struct {
+	bus  *Bus
+	name string
+}
+
+// Logs holds the archived logs of attempts for 14 days.
+func (b *Bus) Logs() *Objects { return &Objects{b, objectsLogs} }
+
+// Sources holds the source archives of commits for a day.
+func (b *Bus) Sources() *Objects { return &Objects{b, objectsSource} }
+
+func (o *Objects) open(ctx context.Context) (jetstream.ObjectStore, error) {
+	store, err := o.bus.js.ObjectStore(ctx, o.name)
+	if err != nil {
+		return nil, fmt.Errorf("object store %s: %w", o.name, err)
+	}
+	return store, nil
+}
+
+// Put stores what r holds under a name, in place of what the name held; readers
+// see the old or the new value, never a part.
+func (o *Objects) Put(ctx context.Context, name string, r io.Reader) error {
+	store, err := o.open(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := store.Put(ctx, jetstream.ObjectMeta{Name: name}, r); err != nil {
+		return fmt.Errorf("object %s/%s: %w", o.name, name, err)
+	}
+	return nil
+}
+
+// Get opens the value of a name, or returns ErrNotFound. ctx bounds the reading
+// too; a damaged value ends with an error instead of io.EOF.
+func (o *Objects) Get(ctx context.Context, name string) (io.ReadCloser, error) {
+	store, err := o.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	value, err := store.Get(ctx, name)
+	if errors.Is(err, jetstream.ErrObjectNotFound) {
+		return nil, ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("object %s/%s: %w", o.name, name, err)
+	}
+	return value, nil
+}
+
+// Has tells whether a name has a value.
+func (o *Objects) Has(ctx context.Context, name string) (bool, error) {
+	store, err := o.open(ctx)
+	if err != nil {
+		return false, err
+	}
+	_, err = store.GetInfo(ctx, name)
+	if errors.Is(err, jetstream.ErrObjectNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("object %s/%s: %w", o.name, name, err)
+	}
+	return true, nil
+}
