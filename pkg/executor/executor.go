@@ -49,6 +49,22 @@ type Executor interface {
 	Remove(ctx context.Context, h Handle) error
 }
 
+// Lister is an executor that can tell which jobs it has. A launcher counts the
+// slots in use by what is there and not by what it remembers.
+type Lister interface {
+	// List returns the handles of the jobs that were not removed, running and ended,
+	// in no order.
+	List(ctx context.Context) ([]Handle, error)
+}
+
+// Collector is an executor whose ended jobs leave something behind after Remove.
+type Collector interface {
+	// Collect deletes what is left of jobs that ended before a time, and returns how
+	// many there were. The time must be longer ago than any message that starts a job
+	// can live.
+	Collect(ctx context.Context, before time.Time) (int, error)
+}
+
 // Spec is everything that an executor needs to run one attempt of a job.
 type Spec struct {
 	// ID names the attempt outside litci: "litci-" and the attempt's id, lower case
