@@ -1,0 +1,395 @@
+// Package config reads litci's settings from flags, the environment, a .env file
+// and a configuration file, strongest first, and sets up logging from them.
+package config
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"github.com/spf13/viper"
+	"github.com/subosito/gotenv"
+
+	"github.com/litci/litci/pkg/bus"
+)
+
+// Config is every setting of every service. A service reads the few that it
+// needs.
+type Config struct {
+	// Listen is where webhooks come in, PagesListen where report pages are served,
+	// AdminListen where health and metrics are.
+	Listen      string
+	PagesListen string
+	AdminListen string
+	// PublicURL is the address of the report pages as people reach it, without a
+	// trailing slash.
+	PublicURL string
+
+	// GitHubURL is a GitHub Enterprise server or the emulator; empty is github.com.
+	GitHubURL string
+	AppID     int64
+	// PrivateKey is the App's key, PEM.
+	PrivateKey []byte
+	// WebhookSecrets are all accepted: two while a secret is changed.
+	WebhookSecrets []string
+
+	NATS NATS
+
+	// Data is the directory of everything that litci keeps on this machine.
+	Data string
+	// Executor is the kind of the place where jobs run: "local".
+	Executor string
+	// Pool is the named pool of machines that this launcher and watcher serve.
+	Pool string
+	// Slots is how many jobs run at once on this executor.
+	Slots int
+	// QueueTimeout ends a job that no slot became free for.
+	QueueTimeout time.Duration
+	// JobUser is the account that jobs run under when litci is root.
+	JobUser string
+	// AllowForks lets the local executor run the code of forks.
+	AllowForks bool
+	// Retention is how long ended jobs stay on the executor.
+	Retention time.Duration
+
+	LogLevel  string
+	LogFormat string
+}
+
+// NATS is how to reach the server, or how to run one.
+type NATS struct {
+	// URL is a list of servers, separated by commas; empty runs a server in the process.
+	URL      string
+	Creds    string
+	NKey     string
+	User     string
+	Password string
+	CA       string
+	Cert     string
+	Key      string
+	// Listen is where the server in the process listens.
+	Listen string
+	// SyncAlways makes the server in the process write to the disk before it answers.
+	SyncAlways bool
+	// MaxBytes and Replicas size the streams when they are created.
+	MaxBytes int64
+	Replicas int
+	// AckWait is how long a crash goes unnoticed; 0 is the default of each consumer.
+	AckWait time.Duration
+}
+
+// Error lists everything that is wrong with the settings.
+type Error struct{ Problems []string }
+
+// Error is one message that lists them all.
+func (e *Error) Error() string {
+	return "settings:\n  " + strings.Join(e.Problems, "\n  ")
+}
+
+// Options say where settings come from beside flags and the environment.
+type Options struct {
+	// DotEnv is the path of a .env file that need not exist; empty reads none.
+	DotEnv string
+	// Environ is the environment; nil is the process's.
+	Environ []string
+}
+
+// Load reads the settings. Values that cannot be understood are all listed in one
+// *Error.
+func Load(flags *pflag.FlagSet, opt Options) (*Config, error) {
+	environ := opt.Environ
+	if environ == nil {
+		environ = os.Environ()
+	}
+	env := map[string]string{}
+	for _, pair := range environ {
+		if name, value, ok := strings.Cut(pair, "="); ok {
+			env[name] = value
+		}
+	}
+	r := &reader{v: viper.New()}
+	for _, s := range settings {
+		r.v.SetDefault(s.key, s.value)
+	}
+	r.file(flags, env["LITCI_CONFIG"])
+	if opt.DotEnv != "" {
+		r.dotEnv(opt.DotEnv)
+	}
+	r.named(env)
+	r.flags(flags)
+	cfg := r.config()
+	if len(r.problems) > 0 {
+		return nil, &Error{r.problems}
+	}
+	return cfg, nil
+}
+
+type reader struct {
+	v        *viper.Viper
+	problems []string
+}
+
+func (r *reader) problem(format string, args ...any) {
+	r.problems = append(r.problems, fmt.Sprintf(format, args...))
+}
+
+// file reads the configuration file: --config or LITCI_CONFIG.
+func (r *reader) file(flags *pflag.FlagSet, path string) {
+	if f := flags.Lookup("config"); f != nil && f.Changed {
+		path = f.Value.String()
+	}
+	if path == "" {
+		return
+	}
+	own := viper.New()
+	own.SetConfigFile(path)
+	if err := own.ReadInConfig(); err != nil {
+		r.problem("configuration file %s: %v", path, err)
+		return
+	}
+	for _, key := range own.AllKeys() {
+		if _, known := find(key); !known {
+			r.problem("configuration file %s: unknown key %q; the keys are the names of the flags", path, key)
+			continue
+		}
+		r.merge(key, own.Get(key))
+	}
+}
+
+func (r *reader) merge(key string, value any) {
+	if err := r.v.MergeConfigMap(map[string]any{key: value}); err != nil {
+		r.problem("%s: %v", key, err)
+	}
+}
+
+func (r *reader) dotEnv(path string) {
+	file, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return
+	}
+	if err != nil {
+		r.problem(".env: %v", err)
+		return
+	}
+	defer file.Close()
+	values, err := gotenv.StrictParse(file)
+	if err != nil {
+		r.problem("%s: %v", path, err)
+		return
+	}
+	r.named(values)
+}
+
+// named takes values by the names of environment variables; a setting's own name
+// is stronger than one that users of older bots have.
+func (r *reader) named(values map[string]string) {
+	for _, s := range settings {
+		for _, name := range s.names() {
+			if value := values[name]; value != "" {
+				r.merge(s.key, value)
+				break
+			}
+		}
+	}
+}
+
+func (r *reader) flags(flags *pflag.FlagSet) {
+	flags.VisitAll(func(f *pflag.Flag) {
+		if _, known := find(f.Name); known && f.Changed {
+			r.v.Set(f.Name, f.Value.String())
+		}
+	})
+}
+
+func (r *reader) config() *Config {
+	return &Config{
+		Listen: r.text("listen"), PagesListen: r.text("pages-listen"), AdminListen: r.text("admin-listen"),
+		PublicURL: strings.TrimRight(r.url("public-url"), "/"),
+		GitHubURL: strings.TrimRight(r.url("github-url"), "/"), AppID: r.number("app-id"),
+		PrivateKey: r.privateKey(), WebhookSecrets: r.secrets(),
+		NATS: NATS{
+			URL: r.text("nats-url"), Creds: r.text("nats-creds"), NKey: r.text("nats-nkey"),
+			User: r.text("nats-user"), Password: r.text("nats-password"),
+			CA: r.text("nats-ca"), Cert: r.text("nats-cert"), Key: r.text("nats-key"),
+			Listen: r.text("nats-listen"), SyncAlways: r.flag("nats-sync-always"),
+			MaxBytes: r.number("nats-max-bytes"), Replicas: int(r.number("nats-replicas")), AckWait: r.duration("ack-wait"),
+		},
+		Data: r.text("data"), Executor: r.text("executor"), Pool: r.text("pool"), Slots: int(r.number("slots")),
+		QueueTimeout: r.duration("queue-timeout"), JobUser: r.text("job-user"), AllowForks: r.flag("allow-forks"),
+		Retention: r.duration("retention"), LogLevel: r.text("log-level"), LogFormat: r.text("log-format"),
+	}
+}
+
+func (r *reader) text(key string) string { return strings.TrimSpace(r.v.GetString(key)) }
+
+func (r *reader) number(key string) int64 {
+	n, err := strconv.ParseInt(r.text(key), 10, 64)
+	if err != nil || n < 0 {
+		r.problem("%s: %q is not a whole number of 0 or more", describe(key), r.text(key))
+	}
+	return n
+}
+
+func (r *reader) flag(key string) bool {
+	b, err := strconv.ParseBool(r.text(key))
+	if err != nil {
+		r.problem("%s: %q is neither true nor false", describe(key), r.text(key))
+	}
+	return b
+}
+
+// duration takes 90s, 60m, 1h; a bare number is seconds, as JOB_QUEUE_TIMEOUT had it.
+func (r *reader) duration(key string) time.Duration {
+	text := r.text(key)
+	if seconds, err := strconv.Atoi(text); err == nil {
+		text = strconv.Itoa(seconds) + "s"
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 {
+		r.problem("%s: %q is not a duration such as 90s, 60m or 1h", describe(key), r.text(key))
+	}
+	return d
+}
+
+func (r *reader) url(key string) string {
+	text := r.text(key)
+	if text == "" {
+		return ""
+	}
+	u, err := url.Parse(text)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil {
+		r.problem("%s: %q is not an address such as https://ci.example.com", describe(key), text)
+	}
+	return text
+}
+
+// privateKey takes the key itself from the environment, or the file that holds it.
+func (r *reader) privateKey() []byte {
+	inline, path := r.text("private-key"), r.text("private-key-file")
+	if inline == "" && path == "" {
+		return nil
+	}
+	if inline != "" && path != "" {
+		r.problem("%s and %s are both set; keep one", describe("private-key"), describe("private-key-file"))
+		return nil
+	}
+	// Environment files often carry the key in one line.
+	key := []byte(strings.ReplaceAll(inline, `\n`, "\n"))
+	if path != "" {
+		var err error
+		if key, err = os.ReadFile(path); err != nil {
+			r.problem("%s: %v", describe("private-key-file"), err)
+			return nil
+		}
+	}
+	if err := checkPrivateKey(key); err != nil {
+		r.problem("the App's private key: %v; download it from the App's settings page on GitHub", err)
+	}
+	return key
+}
+
+func checkPrivateKey(key []byte) error {
+	block, _ := pem.Decode(key)
+	if block == nil {
+		return errors.New("not a PEM file")
+	}
+	if _, err := x509.ParsePKCS1PrivateKey(block.Bytes); err == nil {
+		return nil
+	}
+	if _, err := x509.ParsePKCS8PrivateKey(block.Bytes); err != nil {
+		return errors.New("not an RSA key")
+	}
+	return nil
+}
+
+// secrets takes webhook secrets from the environment, separated by commas, or from
+// a file with one a line.
+func (r *reader) secrets() []string {
+	inline, path := r.text("webhook-secret"), r.text("webhook-secret-file")
+	if inline != "" && path != "" {
+		r.problem("%s and %s are both set; keep one", describe("webhook-secret"), describe("webhook-secret-file"))
+		return nil
+	}
+	list := strings.Split(inline, ",")
+	if path != "" {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			r.problem("%s: %v", describe("webhook-secret-file"), err)
+			return nil
+		}
+		list = strings.Split(string(data), "\n")
+	}
+	for i := range list {
+		list[i] = strings.TrimSpace(list[i])
+	}
+	return slices.DeleteFunc(list, func(s string) bool { return s == "" })
+}
+
+// Validate lists, in one *Error, everything that the named services lack or that
+// contradicts itself. nil means that they can start.
+func (c *Config) Validate(services ...string) error {
+	var problems []string
+	need := func(ok bool, key string, why string) {
+		if !ok {
+			problems = append(problems, describe(key)+" is missing: "+why)
+		}
+	}
+	runs := func(names ...string) bool {
+		return slices.ContainsFunc(names, func(n string) bool { return slices.Contains(services, n) })
+	}
+	if runs("ingress") {
+		need(len(c.WebhookSecrets) > 0, "webhook-secret", "without it anyone could start jobs")
+	}
+	if runs("planner", "reporter") {
+		need(c.AppID > 0, "app-id", "the number on the App's settings page")
+		need(len(c.PrivateKey) > 0, "private-key-file", "litci speaks to GitHub as the App")
+	}
+	if runs("launcher", "watcher") {
+		need(c.Data != "", "data", "jobs are kept there")
+		if c.Slots < 1 {
+			problems = append(problems, describe("slots")+": at least 1")
+		}
+		if c.Executor != "local" {
+			problems = append(problems, describe("executor")+fmt.Sprintf(": %q is not known; the executor is local", c.Executor))
+		}
+	}
+	ways := 0
+	for _, way := range []string{c.NATS.Creds, c.NATS.NKey, c.NATS.User} {
+		if way != "" {
+			ways++
+		}
+	}
+	if ways > 1 {
+		problems = append(problems, "more than one of --nats-creds, --nats-nkey and --nats-user is set; keep one")
+	}
+	if (c.NATS.Cert == "") != (c.NATS.Key == "") {
+		problems = append(problems, "--nats-cert and --nats-key go together")
+	}
+	if _, err := level(c.LogLevel); err != nil {
+		problems = append(problems, describe("log-level")+": "+err.Error())
+	}
+	if c.LogFormat != "console" && c.LogFormat != "json" {
+		problems = append(problems, describe("log-format")+fmt.Sprintf(": %q is neither console nor json", c.LogFormat))
+	}
+	if len(problems) > 0 {
+		return &Error{problems}
+	}
+	return nil
+}
+
+// Bus is the bus's part of the settings.
+func (c *Config) Bus(name string) bus.Config {
+	n := c.NATS
+	return bus.Config{
+		Name: name, URL: n.URL, Creds: n.Creds, NKey: n.NKey, User: n.User, Password: n.Password,
+		CA: n.CA, Cert: n.Cert, Key: n.Key, AckWait: n.AckWait,
+	}
+}

@@ -1,0 +1,169 @@
+package config_test
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/litci/litci/pkg/config"
+)
+
+func flags(t *testing.T, args ...string) *pflag.FlagSet {
+	t.Helper()
+	f := pflag.NewFlagSet("test", pflag.ContinueOnError)
+	config.AddFlags(f, "ingress", "planner", "launcher", "watcher", "reporter", "nats")
+	if err := f.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func write(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func key(t *testing.T) string {
+	t.Helper()
+	k, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(k)}))
+}
+
+func TestStrongestSourceWins(t *testing.T) {
+	file := write(t, "litci.yaml", "slots: 3\nqueue-timeout: 5m\n")
+	dotEnv := write(t, ".env", "LITCI_SLOTS=4\n")
+	cases := []struct {
+		name string
+		args []string
+		env  []string
+		dot  string
+		want int
+	}{
+		{"file over default", []string{"--config", file}, []string{}, "", 3},
+		{".env over file", []string{"--config", file}, []string{}, dotEnv, 4},
+		{"environment over .env", []string{"--config", file}, []string{"LITCI_SLOTS=5"}, dotEnv, 5},
+		{"flag over environment", []string{"--config", file, "--slots", "6"}, []string{"LITCI_SLOTS=5"}, dotEnv, 6},
+		{"file named by the environment", nil, []string{"LITCI_CONFIG=" + file}, "", 3},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			cfg, err := config.Load(flags(t, c.args...), config.Options{DotEnv: c.dot, Environ: c.env})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if cfg.Slots != c.want {
+				t.Errorf("slots is %d, want %d", cfg.Slots, c.want)
+			}
+		})
+	}
+}
+
+func TestNamesOfOlderBotsAreUnderstood(t *testing.T) {
+	pem := key(t)
+	path := write(t, "key.pem", pem)
+	for _, env := range [][]string{
+		{"GITHUB_APP_ID=7", "GITHUB_PRIVATE_KEY=" + pem, "WEBHOOK_SECRET=s", "JOB_QUEUE_TIMEOUT=90", "NATS_URL=nats://x"},
+		{"GH_APP_ID=7", "GH_PRIVATE_KEY=" + strings.ReplaceAll(pem, "\n", `\n`), "GH_WEBHOOK_SECRET=s", "JOB_QUEUE_TIMEOUT=90s", "NATS_URL=nats://x"},
+		{"GITHUB_APP_ID=7", "PRIVATE_KEY_PATH=" + path, "WEBHOOK_SECRET=s", "JOB_QUEUE_TIMEOUT=1m30s", "NATS_URL=nats://x"},
+		{"GITHUB_APP_ID=8", "LITCI_APP_ID=7", "PRIVATE_KEY=" + pem, "WEBHOOK_SECRET=s", "JOB_QUEUE_TIMEOUT=90", "NATS_URL=nats://x"},
+	} {
+		cfg, err := config.Load(flags(t), config.Options{Environ: env})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if cfg.AppID != 7 || strings.TrimSpace(string(cfg.PrivateKey)) != strings.TrimSpace(pem) || !slices.Equal(cfg.WebhookSecrets, []string{"s"}) ||
+			cfg.QueueTimeout != 90*time.Second || cfg.NATS.URL != "nats://x" {
+			t.Errorf("%d, %d bytes of key, %d secrets, %s, %s", cfg.AppID, len(cfg.PrivateKey), len(cfg.WebhookSecrets), cfg.QueueTimeout, cfg.NATS.URL)
+		}
+	}
+}
+
+func TestSecretsAreAListForRotation(t *testing.T) {
+	cfg, err := config.Load(flags(t), config.Options{Environ: []string{"LITCI_WEBHOOK_SECRET=new, old,"}})
+	if err != nil || !slices.Equal(cfg.WebhookSecrets, []string{"new", "old"}) {
+		t.Errorf("%q, %v", cfg.WebhookSecrets, err)
+	}
+	file := write(t, "secrets", "new\nold\n\n")
+	cfg, err = config.Load(flags(t, "--webhook-secret-file", file), config.Options{Environ: []string{}})
+	if err != nil || !slices.Equal(cfg.WebhookSecrets, []string{"new", "old"}) {
+		t.Errorf("%q, %v", cfg.WebhookSecrets, err)
+	}
+}
+
+func TestEverythingWrongIsListedAtOnce(t *testing.T) {
+	bad := write(t, "litci.yaml", "slotz: 3\n")
+	_, err := config.Load(flags(t, "--config", bad, "--slots", "many", "--queue-timeout", "soon", "--public-url", "ci.example.com"),
+		config.Options{Environ: []string{"LITCI_PRIVATE_KEY=nonsense"}})
+	var all *config.Error
+	if !errors.As(err, &all) {
+		t.Fatalf("%v", err)
+	}
+	for _, want := range []string{`"slotz"`, "--slots", "--queue-timeout", "--public-url", "private key"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is missing in:\n%v", want, err)
+		}
+	}
+	if strings.Contains(err.Error(), "nonsense") {
+		t.Errorf("the key stands in the message:\n%v", err)
+	}
+}
+
+func TestValidateListsWhatTheServicesLack(t *testing.T) {
+	cases := []struct {
+		name     string
+		services []string
+		args     []string
+		want     []string
+	}{
+		{"ingress needs a secret", []string{"ingress"}, nil, []string{"LITCI_WEBHOOK_SECRET"}},
+		{"planner needs the App", []string{"planner"}, nil, []string{"--app-id", "--private-key-file"}},
+		{"launcher needs a known executor and a slot", []string{"launcher"}, []string{"--executor", "cloud", "--slots", "0"}, []string{"cloud", "--slots"}},
+		{"one way to sign in", []string{"launcher"}, []string{"--nats-creds", "a", "--nats-user", "b"}, []string{"keep one"}},
+		{"certificate with key", []string{"launcher"}, []string{"--nats-cert", "a"}, []string{"--nats-key"}},
+		{"log level and format", []string{"launcher"}, []string{"--log-level", "loud", "--log-format", "xml"}, []string{"loud", "xml"}},
+		{"launcher needs nothing of GitHub", []string{"launcher", "watcher"}, nil, nil},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			cfg, err := config.Load(flags(t, c.args...), config.Options{Environ: []string{}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = cfg.Validate(c.services...)
+			if (err == nil) != (c.want == nil) {
+				t.Fatalf("%v", err)
+			}
+			for _, want := range c.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%q is missing in:\n%v", want, err)
+				}
+			}
+		})
+	}
+}
+
+func TestSecretsHaveNoFlag(t *testing.T) {
+	f := flags(t)
+	for _, name := range []string{"webhook-secret", "private-key", "nats-password"} {
+		if f.Lookup(name) != nil {
+			t.Errorf("--%s exists: arguments show in the list of processes", name)
+		}
+	}
+}

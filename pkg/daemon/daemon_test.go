@@ -1,0 +1,150 @@
+package daemon_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+
+	"github.com/litci/litci/pkg/bus"
+	"github.com/litci/litci/pkg/bus/bustest"
+	"github.com/litci/litci/pkg/config"
+	"github.com/litci/litci/pkg/daemon"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("net/http.(*persistConn).writeLoop"), goleak.IgnoreTopFunction("internal/poll.runtime_pollWait"))
+}
+
+type runner func(context.Context) error
+
+func (r runner) Run(ctx context.Context) error { return r(ctx) }
+
+func wire(r runner) daemon.Wire {
+	return func(*daemon.Env) (daemon.Runner, error) { return r, nil }
+}
+
+func waits(ctx context.Context) error {
+	<-ctx.Done()
+	return nil
+}
+
+func env(t *testing.T) *daemon.Env {
+	return &daemon.Env{Config: &config.Config{}, Bus: bustest.New(t), Log: zap.NewNop()}
+}
+
+func TestFirstToStopStopsAll(t *testing.T) {
+	broken := errors.New("broken")
+	for _, c := range []struct {
+		name string
+		run  runner
+		want string
+	}{
+		{"by an error", func(context.Context) error { return broken }, "broken"},
+		{"by returning early", func(context.Context) error { return nil }, "stopped by itself"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			err := daemon.Run(t.Context(), env(t), nil, wire(waits), wire(c.run), wire(waits))
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestSignalEndsWithNil(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	started := make(chan struct{})
+	go func() {
+		<-started
+		cancel()
+	}()
+	err := daemon.Run(ctx, env(t), nil, wire(func(ctx context.Context) error {
+		close(started)
+		return waits(ctx)
+	}))
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestReadinessFallsWithTheBus(t *testing.T) {
+	s := bustest.Server(t)
+	e := env(t)
+	e.Bus = bustest.Connect(t, s, bus.Config{Name: "test"})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Config.AdminListen = l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	registry := daemon.NewRegistry()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- daemon.Run(ctx, e, registry, wire(waits)) }()
+	get := func(path string) (int, string) {
+		t.Helper()
+		res, err := http.Get("http://" + e.Config.AdminListen + path)
+		if err != nil {
+			return 0, err.Error()
+		}
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.StatusCode, string(body)
+	}
+	until := func(path string, want int) {
+		t.Helper()
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		deadline := time.After(30 * time.Second)
+		for {
+			code, body := get(path)
+			if code == want {
+				return
+			}
+			select {
+			case <-tick.C:
+			case <-deadline:
+				t.Fatalf("%s answers %d %s, want %d", path, code, body, want)
+			}
+		}
+	}
+	until("/readyz", 200)
+	until("/healthz", 200)
+	if code, body := get("/metrics"); code != 200 || !strings.Contains(body, "go_goroutines") {
+		t.Errorf("/metrics answers %d", code)
+	}
+	s.Stop()
+	until("/readyz", 503)
+	until("/healthz", 200)
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	http.DefaultClient.CloseIdleConnections()
+}
+
+func TestTakenAdminAddressIsSaid(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	e := env(t)
+	e.Config.AdminListen = l.Addr().String()
+	if err := daemon.Run(t.Context(), e, nil, wire(waits)); err == nil || !strings.Contains(err.Error(), "--admin-listen") {
+		t.Errorf("%v", err)
+	}
+}
