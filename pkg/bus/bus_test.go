@@ -575,3 +575,46 @@ func TestWhatWasStoredOutlivesTheServer(t *testing.T) {
 		t.Errorf("came back as %+v", e)
 	}
 }
+
+func TestLagsTellWhatIsLeftToDo(t *testing.T) {
+	b := bustest.New(t)
+	if err := bus.Publish(t.Context(), b, flow.Events, event("one")); err != nil {
+		t.Fatal(err)
+	}
+	planner := func() bus.Lag {
+		t.Helper()
+		lags, err := b.Lags(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range lags {
+			if l.Durable == "planner" {
+				return l
+			}
+		}
+		t.Fatalf("no planner among %v", lags)
+		return bus.Lag{}
+	}
+	if l := planner(); l.Waiting != 1 || l.InHand != 0 {
+		t.Errorf("before: %+v", l)
+	}
+	held, release := make(chan struct{}), make(chan struct{})
+	stop := consume(t, b, flow.Events, bus.Consumer{Service: "planner"}, func(context.Context, flow.Event) error {
+		close(held)
+		<-release
+		return nil
+	})
+	receive(t, held)
+	if l := planner(); l.Waiting != 0 || l.InHand != 1 {
+		t.Errorf("in hand: %+v", l)
+	}
+	close(release)
+	stop()
+	for deadline := time.After(10 * time.Second); planner().InHand != 0; { // acks are not confirmed
+		select {
+		case <-deadline:
+			t.Fatal("still in hand")
+		default:
+		}
+	}
+}
