@@ -1,0 +1,228 @@
+package workflow
+
+import (
+	"slices"
+)
+
+// matrix reads parametrize. include and exclude stand beside matrix, as the
+// original spells it, or inside it, as GitHub does.
+func (r *reader) matrix(n *node) matrix {
+	m := matrix{at: n.at}
+	if n.kind == nullKind {
+		return m
+	}
+	var includeAt, excludeAt *position
+	entries := func(key string, seen **position, to *[]*node) field {
+		return field{key, func(n *node) {
+			if *seen != nil {
+				r.errorf(n.at, "%q stands beside \"matrix\" and inside it; keep one", key)
+				return
+			}
+			*seen = &n.at
+			*to = r.entries(n, key)
+		}}
+	}
+	include := entries("include", &includeAt, &m.include)
+	exclude := entries("exclude", &excludeAt, &m.exclude)
+	r.object(n, "\"parametrize\"", []field{
+		{"matrix", func(n *node) {
+			if n.kind == nullKind {
+				return
+			}
+			if n.kind != mapKind {
+				r.errorf(n.at, "\"matrix\" must be a mapping of parameters to lists of values, not %s", n.describe())
+				return
+			}
+			for _, e := range n.entries {
+				switch e.name {
+				case "include":
+					include.read(e.value)
+				case "exclude":
+					exclude.read(e.value)
+				default:
+					r.axis(e, &m)
+				}
+			}
+		}},
+		include,
+		exclude,
+	})
+	if !r.broken {
+		r.checkMatrix(m)
+	}
+	return m
+}
+
+// axis reads one parameter's list of values.
+func (r *reader) axis(e entry, m *matrix) {
+	if r.reserved(e) {
+		return
+	}
+	if e.value.kind != listKind || len(e.value.items) == 0 {
+		r.errorf(e.value.at, "the matrix parameter %s must be a list that is not empty, not %s", quote(e.name), e.value.describe())
+		return
+	}
+	for i, v := range e.value.items {
+		r.warnNumber(v)
+		for _, before := range e.value.items[:i] {
+			if v.scalar() && before.scalar() && looseEqual(v, before) {
+				r.warnf(v.at, "the value %s of %s is the same as %s at line %d", v.describe(), quote(e.name), before.describe(), before.at.line)
+				break
+			}
+		}
+	}
+	m.axes = append(m.axes, axis{e.name, e.at, e.value.items})
+}
+
+// entries reads the list of include or exclude.
+func (r *reader) entries(n *node, key string) []*node {
+	if n.kind == nullKind {
+		return nil
+	}
+	if n.kind != listKind {
+		r.errorf(n.at, "%q must be a list of mappings, not %s", key, n.describe())
+		return nil
+	}
+	for _, item := range n.items {
+		if item.kind != mapKind || len(item.entries) == 0 {
+			r.errorf(item.at, "an entry of %q must be a mapping that is not empty, not %s", key, item.describe())
+			continue
+		}
+		for _, e := range item.entries {
+			if !r.reserved(e) {
+				r.warnNumber(e.value)
+			}
+		}
+	}
+	return n.items
+}
+
+// reserved refuses names that would hide a key of the workflow.
+func (r *reader) reserved(e entry) bool {
+	if e.name != "env" && e.name != "run" && e.name != "" {
+		return false
+	}
+	if e.name == "" {
+		r.errorf(e.at, "a matrix parameter needs a name")
+	} else {
+		r.errorf(e.at, "a matrix parameter cannot be called %q", e.name)
+	}
+	return true
+}
+
+// warnNumber warns of a number that YAML reads as another than is written: a
+// version without quotes. Leaves of lists and mappings count too.
+func (r *reader) warnNumber(n *node) {
+	for _, item := range n.items {
+		r.warnNumber(item)
+	}
+	for _, e := range n.entries {
+		r.warnNumber(e.value)
+	}
+	if n.kind == numberKind && n.text != n.number.String() {
+		r.warnf(n.at, "YAML reads %s as the number %s; write \"%s\" to keep it as it is", n.text, n.number, n.text)
+	}
+}
+
+// checkMatrix checks what the parts of a matrix say of each other.
+func (r *reader) checkMatrix(m matrix) {
+	axes := make([]string, len(m.axes))
+	for i, a := range m.axes {
+		axes[i] = a.name
+	}
+	safe := make(map[string]string)
+	name := func(name string, at position) {
+		if other, ok := safe[EnvName(name)]; ok && other != name {
+			r.errorf(at, "the parameters %s and %s both become the environment variable %s; rename one", quote(other), quote(name), EnvName(name))
+			return
+		}
+		safe[EnvName(name)] = name
+	}
+	for _, a := range m.axes {
+		name(a.name, a.at)
+	}
+	for _, item := range m.exclude {
+		for _, e := range item.entries {
+			if !slices.Contains(axes, e.name) {
+				s := suggestion(e.name, axes)
+				if s == "" {
+					s = ": no combination has it"
+				}
+				r.errorf(e.at, "\"exclude\" names %s, which is no parameter of the matrix%s", quote(e.name), s)
+			}
+		}
+	}
+	for _, item := range m.include {
+		for _, e := range item.entries {
+			name(e.name, e.at)
+		}
+	}
+	if m.product(maxProduct) > maxProduct {
+		r.errorf(m.at, "the matrix multiplies to more than %d combinations; at most %d jobs are allowed", maxProduct, maxCombinations)
+	}
+	if r.broken {
+		return
+	}
+	for _, item := range m.exclude {
+		r.warnFilter(m, item, "exclude")
+	}
+	for _, item := range m.include {
+		r.warnFilter(m, item, "include")
+	}
+}
+
+// warnFilter warns of filter values that match in spite of their kind or case,
+// and of those of exclude that match nothing.
+func (r *reader) warnFilter(m matrix, item *node, key string) {
+	for _, e := range item.entries {
+		a := m.axis(e.name)
+		if a == nil {
+			continue
+		}
+		var loose *node
+		found := false
+		for _, v := range a.values {
+			if !leafEqual(e.value, v) {
+				continue
+			}
+			found = true
+			if e.value.scalar() && v.scalar() && !strictEqual(e.value, v) {
+				loose = v
+			}
+		}
+		switch {
+		case loose != nil:
+			r.warnf(e.value.at, "%s in %q matches %s of %s, as GitHub compares them; write both alike", e.value.describe(), key, loose.describe(), quote(e.name))
+		case !found && key == "exclude":
+			r.warnf(e.value.at, "%q names %s, which is no value of %s: it leaves nothing out", key, e.value.describe(), quote(e.name))
+		}
+	}
+}
+
+// expand checks the size of the matrix and the values that override keys of the
+// workflow, and returns the combinations.
+func (r *reader) expand(m matrix, w *Workflow) []combination {
+	list := m.combinations()
+	if len(list) > maxCombinations {
+		r.errorf(m.at, "the matrix has %d combinations; at most %d are allowed", len(list), maxCombinations)
+		return nil
+	}
+	checked := make(map[*node]bool)
+	warned := make(map[string]bool)
+	for _, c := range list {
+		for _, p := range c.params {
+			if !checked[p.value] {
+				checked[p.value] = true
+				r.override(p, &Job{})
+				if text := c.text(p); len(text) > maxValue {
+					r.errorf(p.value.at, "the value of %s has %d bytes; at most %d are allowed", quote(p.name), len(text), maxValue)
+				}
+			}
+			if _, ok := w.Env[EnvName(p.name)]; ok && !warned[p.name] {
+				warned[p.name] = true
+				r.warnf(p.value.at, "the matrix parameter %s hides the value of \"env\"", quote(p.name))
+			}
+		}
+	}
+	return list
+}
