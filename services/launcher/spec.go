@@ -1,0 +1,180 @@
+package launcher
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/litci/litci/pkg/executor"
+	"github.com/litci/litci/pkg/executor/local"
+	"github.com/litci/litci/pkg/flow"
+)
+
+const (
+	// stopGrace is the time between TERM and KILL when a job times out.
+	stopGrace = 10 * time.Second
+	// defaultTimeout bounds a job whose message does not say.
+	defaultTimeout = 60 * time.Minute
+	// defaultImage is the workflow language's: nobody asked for it.
+	defaultImage = "ubuntu:22.04"
+)
+
+// specOf is what the executor is asked to run for a job. It depends on the job
+// alone, so that asking again asks for the same.
+func specOf(job flow.Job, server server, source func(context.Context) (io.ReadCloser, error)) executor.Spec {
+	timeout := time.Duration(job.TimeoutMinutes) * time.Minute
+	if timeout <= 0 {
+		timeout = defaultTimeout
+	}
+	spec := executor.Spec{
+		ID:            flow.ExternalName(job.Job, job.Attempt),
+		Hash:          hashOf(job),
+		Script:        []byte(job.Script),
+		Env:           environment(job, server),
+		Image:         job.Image,
+		Machine:       job.Machine,
+		Interruptible: job.Interruptible,
+		Timeout:       timeout,
+		Grace:         stopGrace,
+		Fork:          job.Fork,
+	}
+	if job.Source != "" {
+		spec.Source = source
+	}
+	return spec
+}
+
+// hashOf identifies what a job asks for. What comes from the launcher's own
+// configuration is left out: a restart with another address of GitHub must adopt
+// what runs.
+func hashOf(job flow.Job) string {
+	content, err := json.Marshal(struct {
+		Script, Source, Image, Machine string
+		Env                            map[string]string
+		Interruptible, Fork            bool
+		Timeout                        int
+		SHA, Ref                       string
+		Repo                           int64
+	}{
+		job.Script, job.Source, job.Image, job.Machine, job.Env, job.Interruptible, job.Fork,
+		job.TimeoutMinutes, job.SHA, job.Ref, job.Repo.ID,
+	})
+	if err != nil { // strings, numbers and a map of strings always encode
+		panic(err)
+	}
+	sum := sha256.Sum256(content)
+	return hex.EncodeToString(sum[:])
+}
+
+// server are GitHub's addresses as jobs see them, without a slash at the end.
+type server struct{ url, api, graphql string }
+
+// serverOf derives them from the configured address: empty for github.com,
+// otherwise that of a GitHub Enterprise server.
+func serverOf(url string) server {
+	url = strings.TrimRight(url, "/")
+	url = strings.TrimSuffix(url, "/api/v3")
+	switch url {
+	case "", "https://github.com", "https://api.github.com":
+		return server{"https://github.com", "https://api.github.com", "https://api.github.com/graphql"}
+	}
+	return server{url, url + "/api/v3", url + "/api/graphql"}
+}
+
+// reserved says that a variable is litci's to set: users may set CI and
+// everything else, but none of these names.
+func reserved(name string) bool {
+	return name == "LITCI" || strings.HasPrefix(name, "GITHUB_") || strings.HasPrefix(name, "RUNNER_") || strings.HasPrefix(name, "LITCI_")
+}
+
+// environment is what a job's script finds set: the workflow's own variables with
+// the matrix parameters, image and machine, and the variables by which tools
+// recognise CI (GitHub's "Variables reference"). GITHUB_ACTIONS stays unset: some
+// tools that see it expect services that only Actions has.
+func environment(job flow.Job, server server) map[string]string {
+	env := map[string]string{"CI": "true"}
+	for name, value := range job.Env {
+		if !reserved(name) {
+			env[name] = value
+		}
+	}
+	env["image"], env["machine"] = job.Image, job.Machine
+	refName, refType := shortRef(job.Ref)
+	workflow := job.Workflow
+	if workflow == "" {
+		workflow = job.File
+	}
+	maps.Copy(env, map[string]string{
+		"LITCI":                   "true",
+		"GITHUB_SHA":              checkedOut(job),
+		"GITHUB_REF":              job.Ref,
+		"GITHUB_REF_NAME":         refName,
+		"GITHUB_REF_TYPE":         refType,
+		"GITHUB_HEAD_REF":         job.HeadRef,
+		"GITHUB_BASE_REF":         job.BaseRef,
+		"GITHUB_EVENT_NAME":       job.Event,
+		"GITHUB_REPOSITORY":       job.Repo.FullName(),
+		"GITHUB_REPOSITORY_OWNER": job.Repo.Owner,
+		"GITHUB_REPOSITORY_ID":    strconv.FormatInt(job.Repo.ID, 10),
+		"GITHUB_RUN_ID":           job.Run,
+		"GITHUB_RUN_ATTEMPT":      strconv.Itoa(job.Attempt),
+		"GITHUB_WORKFLOW":         workflow,
+		"GITHUB_JOB":              job.Job,
+		"GITHUB_ACTOR":            job.Actor,
+		"GITHUB_SERVER_URL":       server.url,
+		"GITHUB_API_URL":          server.api,
+		"GITHUB_GRAPHQL_URL":      server.graphql,
+	})
+	return env
+}
+
+// checkedOut is the commit whose files the job gets: the source archive is named
+// by it. It differs from the reported one where a merge commit is tested.
+func checkedOut(job flow.Job) string {
+	_, sha, ok := strings.Cut(job.Source, "/")
+	if ok && len(sha) == 40 && strings.Trim(sha, "0123456789abcdef") == "" {
+		return sha
+	}
+	return job.SHA
+}
+
+// shortRef is a ref without its prefix, as GITHUB_REF_NAME has it, and whether it
+// is a branch or a tag; a pull request counts as a branch.
+func shortRef(ref string) (name, kind string) {
+	if tag, ok := strings.CutPrefix(ref, "refs/tags/"); ok {
+		return tag, "tag"
+	}
+	for _, prefix := range []string{"refs/heads/", "refs/pull/"} {
+		if name, ok := strings.CutPrefix(ref, prefix); ok {
+			return name, "branch"
+		}
+	}
+	return ref, "branch"
+}
+
+// notes are what the job's check says about its start, one sentence each.
+func notes(job flow.Job, kind string) []string {
+	var list []string
+	if kind == local.Kind && job.Image != "" && job.Image != defaultImage {
+		list = append(list, fmt.Sprintf("image %s is ignored: the local executor runs on the machine itself", job.Image))
+	}
+	var ignored []string
+	for name := range job.Env {
+		if reserved(name) {
+			ignored = append(ignored, name)
+		}
+	}
+	slices.Sort(ignored)
+	for _, name := range ignored {
+		list = append(list, fmt.Sprintf("env %s is ignored: the name is reserved", name))
+	}
+	return list
+}
