@@ -1,0 +1,180 @@
+package fakegithub
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// errNoObject says that a name leads to no object of the wanted type.
+var errNoObject = errors.New("no such object")
+
+// gitDir is a local git repository, read through the git command. Names that
+// come from requests reach git on its standard input or as full object ids,
+// never as arguments, so that none is taken for an option.
+type gitDir string
+
+// command prepares git with an environment of its own: nobody's
+// configuration, no prompts, no locks, names taken literally.
+func (g gitDir) command(ctx context.Context, args ...string) *exec.Cmd {
+	args = append([]string{
+		"-C", string(g), "-c", "safe.directory=*", "-c", "core.quotePath=false", "-c", "core.fsmonitor=false",
+	}, args...)
+	cmd := exec.CommandContext(ctx, "git", args...)
+	cmd.Env = []string{
+		"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "TZ=UTC", "GIT_CONFIG_GLOBAL=" + os.DevNull, "GIT_CONFIG_NOSYSTEM=1",
+		"GIT_TERMINAL_PROMPT=0", "GIT_OPTIONAL_LOCKS=0", "GIT_LITERAL_PATHSPECS=1", "GIT_NO_REPLACE_OBJECTS=1",
+	}
+	return cmd
+}
+
+// run returns what git prints.
+func (g gitDir) run(ctx context.Context, input string, args ...string) ([]byte, error) {
+	cmd := g.command(ctx, args...)
+	cmd.Stdin = strings.NewReader(input)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("git %s in %s: %w: %s", args[0], g, err, strings.TrimSpace(errs.String()))
+	}
+	return out.Bytes(), nil
+}
+
+// gitObject is what a name leads to.
+type gitObject struct {
+	sha  string
+	kind string // commit, tree, blob or tag
+	size int64  // bytes
+}
+
+// lookup returns the first of the names that leads to an object. Names are in
+// git's syntax for revisions; those built from requests pass validName first.
+func (g gitDir) lookup(ctx context.Context, names ...string) (gitObject, error) {
+	out, err := g.run(ctx, strings.Join(names, "\n")+"\n", "cat-file", "--batch-check")
+	if err != nil {
+		return gitObject{}, err
+	}
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		if len(fields) != 3 || !isSHA(fields[0]) {
+			continue // "NAME missing" or "NAME ambiguous"
+		}
+		size, err := strconv.ParseInt(fields[2], 10, 64)
+		if err != nil {
+			return gitObject{}, fmt.Errorf("git object %s: %w", fields[0], err)
+		}
+		return gitObject{sha: fields[0], kind: fields[1], size: size}, nil
+	}
+	return gitObject{}, errNoObject
+}
+
+// read returns the content of an object.
+func (g gitDir) read(ctx context.Context, sha string) (gitObject, []byte, error) {
+	out, err := g.run(ctx, sha+"\n", "cat-file", "--batch")
+	if err != nil {
+		return gitObject{}, nil, err
+	}
+	r := bufio.NewReader(bytes.NewReader(out))
+	head, err := r.ReadString('\n')
+	fields := strings.Fields(head)
+	if err != nil || len(fields) != 3 {
+		return gitObject{}, nil, errNoObject
+	}
+	size, err := strconv.ParseInt(fields[2], 10, 64)
+	if err != nil {
+		return gitObject{}, nil, fmt.Errorf("git object %s: %w", sha, err)
+	}
+	body := make([]byte, size)
+	if _, err := io.ReadFull(r, body); err != nil {
+		return gitObject{}, nil, fmt.Errorf("git object %s: %w", sha, err)
+	}
+	return gitObject{sha: fields[0], kind: fields[1], size: size}, body, nil
+}
+
+// commitish lists what a name in a request may mean, strongest first: a full
+// id, a branch, a tag, refs/NAME, the checked-out branch, a shortened id.
+func commitish(name string) []string {
+	var names []string
+	if isSHA(name) {
+		names = append(names, name)
+	}
+	if validName(name) {
+		names = append(names, "refs/heads/"+name, "refs/tags/"+name, "refs/"+name)
+		if strings.HasPrefix(name, "refs/") {
+			names = append(names, name)
+		}
+		if name == "HEAD" {
+			names = append(names, name)
+		}
+	}
+	if isShortSHA(name) {
+		names = append(names, name)
+	}
+	return names
+}
+
+// resolve finds what a name in a request means, peeled to the kind (commit or
+// tree).
+func (g gitDir) resolve(ctx context.Context, name, kind string) (gitObject, error) {
+	candidates := commitish(name)
+	if len(candidates) == 0 {
+		return gitObject{}, errNoObject
+	}
+	for i := range candidates {
+		candidates[i] += "^{" + kind + "}"
+	}
+	return g.lookup(ctx, candidates...)
+}
+
+// refs returns all references below prefix and what they point at.
+func (g gitDir) refs(ctx context.Context, prefix string) ([]gitRef, error) {
+	out, err := g.run(ctx, "", "for-each-ref", "--format=%(refname) %(objectname) %(objecttype)")
+	if err != nil {
+		return nil, err
+	}
+	var refs []gitRef
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		if len(fields) == 3 && strings.HasPrefix(fields[0], prefix) {
+			refs = append(refs, gitRef{name: fields[0], object: gitObject{sha: fields[1], kind: fields[2]}})
+		}
+	}
+	return refs, nil
+}
+
+// gitRef is a reference by its full name.
+type gitRef struct {
+	name   string
+	object gitObject
+}
+
+func isSHA(s string) bool {
+	return len(s) == 40 && isHex(s)
+}
+
+func isShortSHA(s string) bool {
+	return len(s) >= 4 && len(s) < 40 && isHex(s)
+}
+
+func isHex(s string) bool {
+	for _, c := range s {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}
+
+// validName holds a name from a request to git's rules for references, which
+// leave no room for revision syntax or line breaks.
+func validName(name string) bool {
+	return name != "" && name != "@" && !regexp.MustCompile(`[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|^[-./]|[./]$|\.lock$`).MatchString(name)
+}
