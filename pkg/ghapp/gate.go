@@ -1,0 +1,106 @@
+package ghapp
+
+import (
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// concurrent is how many requests of one installation are under way at most;
+// GitHub blocks above 100 and advises far fewer.
+const concurrent = 10
+
+// maxRedirects bounds how often a moved repository is followed.
+const maxRedirects = 5
+
+// gate lets the requests of one installation through: none while it is paused,
+// few at a time. It repeats what may be repeated and turns GitHub's limits into a
+// pause.
+type gate struct {
+	home *url.URL
+	inst *installation
+	wire http.RoundTripper
+}
+
+// RoundTrip sends an authenticated request to GitHub's API.
+func (g *gate) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Body != nil {
+		defer func() { _ = req.Body.Close() }()
+	}
+	if err := g.inst.paused(time.Now()); err != nil {
+		return nil, err
+	}
+	select {
+	case g.inst.places <- struct{}{}:
+		defer func() { <-g.inst.places }()
+	case <-req.Context().Done():
+		return nil, req.Context().Err()
+	}
+	resp, err := g.follow(req)
+	if err == nil && unavailable(resp) && repeatable(req.Method) {
+		discard(resp)
+		select {
+		case <-time.After(200*time.Millisecond + rand.N(800*time.Millisecond)):
+		case <-req.Context().Done():
+			return nil, req.Context().Err()
+		}
+		resp, err = g.follow(req)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return g.inst.admit(resp, time.Now())
+}
+
+// follow sends a request to where its repository moved, method and body kept. Go's
+// client would turn a POST into a GET. A redirect to another host is the caller's:
+// the credential must not go there.
+func (g *gate) follow(req *http.Request) (*http.Response, error) {
+	target := req.URL
+	for hop := 0; ; hop++ {
+		again, err := replay(req)
+		if err != nil {
+			return nil, err
+		}
+		if again.URL = target; target != req.URL {
+			again.Host = ""
+		}
+		resp, err := g.wire.RoundTrip(again)
+		if err != nil {
+			return nil, err
+		}
+		switch resp.StatusCode {
+		case http.StatusMovedPermanently, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		default:
+			return resp, nil
+		}
+		next, err := target.Parse(resp.Header.Get("Location"))
+		if err != nil || resp.Header.Get("Location") == "" || !sameOrigin(next, g.home) || hop == maxRedirects {
+			return resp, nil
+		}
+		discard(resp)
+		target = next
+	}
+}
+
+func unavailable(resp *http.Response) bool {
+	return resp.StatusCode == http.StatusBadGateway || resp.StatusCode == http.StatusServiceUnavailable
+}
+
+// repeatable tells whether doing it twice is doing it once. A POST that was
+// answered with 502 may have worked.
+func repeatable(method string) bool {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPatch, http.MethodDelete:
+		return true
+	}
+	return false
+}
+
+// discard gives a response's connection back.
+func discard(resp *http.Response) {
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10))
+	_ = resp.Body.Close()
+}
