@@ -1,0 +1,219 @@
+package reporter
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+)
+
+// desk sends errands to GitHub. For one thing (a check run, a comment) there is
+// one flight at a time, and everybody who asked before it took off shares how
+// it ends: a flight renders what is known when it starts, so it carries what all
+// of them brought. Of one installation a few flights are in the air at once,
+// verdicts before progress, and none while GitHub asks for a pause.
+type desk struct {
+	width int // flights of an installation at once
+	pause func(error) (time.Duration, bool)
+
+	mu    sync.Mutex
+	lines map[string]*line
+	lanes map[int64]*lane
+	wait  sync.WaitGroup
+}
+
+// errand asks that one thing on GitHub be brought up to date.
+type errand struct {
+	key          string
+	installation int64
+	// verdict errands take off at once; others not sooner than every after the
+	// last flight of the key.
+	verdict bool
+	every   time.Duration
+	fly     func(context.Context) error
+}
+
+// line are the flights of one key.
+type line struct {
+	next   *batch // who asked and is not yet in the air
+	busy   bool   // its runner lives
+	landed time.Time
+}
+
+// batch are those who share a flight.
+type batch struct {
+	errand
+	ctx     context.Context // ends when nobody waits any more
+	cancel  context.CancelFunc
+	waiting int
+	hurry   chan struct{} // closed when a verdict joins
+	cleared chan struct{} // closed when the lane lets it go
+	done    chan struct{}
+	err     error
+}
+
+// lane are the flights of one installation.
+type lane struct {
+	flying int
+	queue  []*batch
+}
+
+// keptLines is how many idle keys are remembered for their last landing.
+const keptLines = 4096
+
+func newDesk(width int) *desk {
+	return &desk{width: width, lines: map[string]*line{}, lanes: map[int64]*lane{}}
+}
+
+// do waits until a flight that took off after the call has landed, and returns
+// how it ended.
+func (d *desk) do(ctx context.Context, e errand) error {
+	d.mu.Lock()
+	l := d.lines[e.key]
+	if l == nil {
+		d.forgetIdle()
+		l = &line{}
+		d.lines[e.key] = l
+	}
+	b := l.next
+	if b == nil {
+		b = &batch{errand: e, hurry: make(chan struct{}), cleared: make(chan struct{}), done: make(chan struct{})}
+		// The flight lives as long as anybody waits for it, not as its first asker.
+		b.ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
+		b.verdict = false
+		l.next = b
+	}
+	b.waiting++
+	if e.verdict && !b.verdict {
+		b.verdict = true
+		close(b.hurry)
+	}
+	if !l.busy {
+		l.busy = true
+		d.wait.Go(func() { d.run(l) })
+	}
+	d.mu.Unlock()
+
+	select {
+	case <-b.done:
+		return b.err
+	case <-ctx.Done():
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if b.waiting--; b.waiting == 0 {
+		b.cancel()
+		if l.next == b {
+			l.next = nil
+		}
+	}
+	return ctx.Err()
+}
+
+// close waits for the flights in the air; nobody may ask any more.
+func (d *desk) close() { d.wait.Wait() }
+
+// run flies the batches of a line until none is left.
+func (d *desk) run(l *line) {
+	for {
+		d.mu.Lock()
+		b := l.next
+		if b == nil {
+			l.busy = false
+			d.mu.Unlock()
+			return
+		}
+		hold := time.Until(l.landed.Add(b.every))
+		d.mu.Unlock()
+
+		linger(b, hold)
+		err := d.enter(b)
+		d.mu.Lock()
+		if l.next == b {
+			l.next = nil // who asks from here on needs another flight
+		}
+		d.mu.Unlock()
+		if err == nil {
+			err = b.ctx.Err()
+			if err == nil {
+				err = b.fly(b.ctx)
+			}
+			d.leave(b.installation)
+		}
+		d.mu.Lock()
+		l.landed = time.Now()
+		d.mu.Unlock()
+		b.err = err
+		close(b.done)
+		b.cancel()
+	}
+}
+
+// linger lets progress gather until hold is over or a verdict joins.
+func linger(b *batch, hold time.Duration) {
+	if hold <= 0 {
+		return
+	}
+	timer := time.NewTimer(hold)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-b.hurry:
+	case <-b.ctx.Done():
+	}
+}
+
+// enter waits for a free place in the lane. Without an error, leave must follow.
+func (d *desk) enter(b *batch) error {
+	d.mu.Lock()
+	way := d.lanes[b.installation]
+	if way == nil {
+		way = &lane{}
+		d.lanes[b.installation] = way
+	}
+	if way.flying < d.width {
+		way.flying++
+		d.mu.Unlock()
+		return nil
+	}
+	way.queue = append(way.queue, b)
+	d.mu.Unlock()
+	select {
+	case <-b.cleared:
+	case <-b.ctx.Done():
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if at := slices.Index(way.queue, b); at >= 0 { // gave up waiting
+		way.queue = slices.Delete(way.queue, at, at+1)
+		return b.ctx.Err()
+	}
+	return nil
+}
+
+// leave hands the place on, to a verdict if one waits.
+func (d *desk) leave(installation int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	way := d.lanes[installation]
+	if len(way.queue) == 0 {
+		way.flying--
+		return
+	}
+	at := max(0, slices.IndexFunc(way.queue, func(b *batch) bool { return b.verdict }))
+	b := way.queue[at]
+	way.queue = slices.Delete(way.queue, at, at+1)
+	close(b.cleared)
+}
+
+// forgetIdle bounds what is remembered. The caller holds mu.
+func (d *desk) forgetIdle() {
+	if len(d.lines) < keptLines {
+		return
+	}
+	for key, l := range d.lines {
+		if !l.busy && l.next == nil && time.Since(l.landed) > time.Minute {
+			delete(d.lines, key)
+		}
+	}
+}

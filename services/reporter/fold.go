@@ -1,0 +1,237 @@
+package reporter
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/litci/litci/pkg/flow"
+)
+
+// The bounds of what is kept of a message, in bytes and lines. A value of the
+// bucket must stay well under the server's 1 MiB.
+const (
+	keptProblems  = 200
+	keptLine      = 1 << 10
+	keptNotes     = 20
+	keptWindow    = 24 << 10
+	keptTail      = 96 << 10
+	excerptLines  = 20
+	excerptBytes  = 4 << 10
+	keptErrorLine = 300
+)
+
+// foldPlan learns a run's plan. The first word counts: a run is planned once.
+func foldPlan(r *runState, p flow.Plan) bool {
+	if r.Plan != nil {
+		return false
+	}
+	p.Outcome = boundOutcome(p.Outcome)
+	r.Plan = &p
+	return true
+}
+
+// foldEnd learns that a plan ended without a job.
+func foldEnd(r *runState, end flow.Result) bool {
+	if r.End != nil {
+		return false
+	}
+	end.Outcome = boundOutcome(end.Outcome)
+	end.Message = cutText(end.Message, keptLine)
+	end.Window, end.Tail = nil, nil
+	r.End = &end
+	return true
+}
+
+func boundOutcome(o flow.Outcome) flow.Outcome {
+	o.Problems = slices.Clone(o.Problems[:min(len(o.Problems), keptProblems)])
+	for i := range o.Problems {
+		o.Problems[i].Message = cutText(o.Problems[i].Message, keptLine)
+	}
+	o.Notices = slices.Clone(o.Notices[:min(len(o.Notices), keptNotes)])
+	for i := range o.Notices {
+		o.Notices[i] = cutText(o.Notices[i], keptLine)
+	}
+	o.Skipped = slices.Clone(o.Skipped)
+	for i := range o.Skipped {
+		o.Skipped[i].Reason = cutText(o.Skipped[i].Reason, keptLine)
+	}
+	return o
+}
+
+// foldJob learns that an attempt waits to be started.
+func foldJob(s *jobState, j flow.Job) bool {
+	if !s.meet(j.Identity, j.Job, j.Index, j.Attempt, j.Check) {
+		return false
+	}
+	before := *s
+	s.Workflow, s.Image, s.Machine = j.Workflow, j.Image, j.Machine
+	s.Mode = orElse(s.Mode, j.Mode)
+	s.Pool = orElse(s.Pool, j.Pool)
+	if s.TimeoutMinutes == 0 {
+		s.TimeoutMinutes = j.TimeoutMinutes
+	}
+	s.QueuedAt = earliest(s.QueuedAt, j.QueuedAt)
+	s.rise(flow.Queued, "")
+	return !same(before, *s)
+}
+
+// foldStatus learns how far an attempt is. The state moves up in rank only.
+func foldStatus(s *jobState, st flow.Status) bool {
+	if st.State.Rank() == 0 || !s.meet(st.Identity, st.Job, st.Index, st.Attempt, st.Check) {
+		return false
+	}
+	before := *s
+	s.Pool = orElse(s.Pool, st.Pool)
+	s.Mode = orElse(s.Mode, st.Mode)
+	if s.TimeoutMinutes == 0 {
+		s.TimeoutMinutes = st.TimeoutMinutes
+	}
+	switch st.State {
+	case flow.Queued:
+		s.QueuedAt = earliest(s.QueuedAt, st.At)
+	case flow.Running:
+		s.RunningAt = earliest(s.RunningAt, st.At)
+	}
+	s.note(st.Notes)
+	s.rise(st.State, st.Message)
+	return !same(before, *s)
+}
+
+// foldResult learns an attempt's verdict. The first verdict is final.
+func foldResult(s *jobState, r flow.Result) bool {
+	if !s.meet(r.Identity, r.Job, r.Index, r.Attempt, r.Check) {
+		return false
+	}
+	before := *s
+	if !s.concluded() {
+		s.Conclusion, s.Cause, s.ExitCode = verdictOf(r), r.Cause, r.ExitCode
+		s.State, s.Message = flow.Ended, cutText(r.Message, keptLine)
+		s.BeganAt, s.FinishedAt = r.StartedAt, r.FinishedAt
+		s.FirstError = cutText(oneLine(r.FirstError), keptErrorLine)
+		s.Log, s.LogBytes, s.LogDropped = r.Log, r.LogBytes, r.LogDropped
+		s.Mode = orElse(s.Mode, r.Mode)
+		if failed(s.Conclusion) {
+			s.Excerpt = excerptOf(r)
+		}
+	}
+	s.note(r.Notes)
+	return !same(before, *s)
+}
+
+// textOf are the parts of the log that the result brought, bounded.
+func textOf(r flow.Result) jobText {
+	window, dropped := boundLines(r.Window, keptWindow)
+	tail, _ := boundLines(r.Tail, keptTail)
+	return jobText{Attempt: r.Attempt, Window: window, WindowLine: r.WindowLine + dropped, Tail: tail}
+}
+
+// excerptOf takes the lines that the comment folds under a failed job: the
+// window up to a few lines behind the first error, or the log's end.
+func excerptOf(r flow.Result) []string {
+	lines := r.Window
+	if len(lines) == 0 {
+		lines = r.Tail
+	} else if r.FirstError != "" {
+		if at := slices.Index(lines, r.FirstError); at >= 0 {
+			lines = lines[:min(len(lines), at+excerptLines/2)]
+		}
+	}
+	lines = lines[max(0, len(lines)-excerptLines):]
+	lines, _ = boundLines(lines, excerptBytes)
+	return lines
+}
+
+// verdictOf is the result's conclusion. What litci does not know counts as failure.
+func verdictOf(r flow.Result) flow.Conclusion {
+	switch r.Conclusion {
+	case flow.Success, flow.Failure, flow.Cancelled, flow.Skip, flow.TimedOut, flow.ActionRequired:
+		return r.Conclusion
+	}
+	return flow.Failure
+}
+
+func failed(c flow.Conclusion) bool {
+	return c == flow.Failure || c == flow.TimedOut || c == flow.ActionRequired
+}
+
+// meet decides whether a message of an attempt is news: an older attempt is
+// not, a newer one begins from nothing.
+func (j *jobState) meet(id flow.Identity, job string, index, attempt int, check string) bool {
+	if attempt < j.Attempt {
+		return false
+	}
+	if attempt > j.Attempt {
+		*j = jobState{Identity: id, Job: job, Index: index, Attempt: attempt, Check: check}
+	}
+	return true
+}
+
+// rise moves the state up. Of two messages of one rank the smaller text stays,
+// so that their order does not show.
+func (j *jobState) rise(to flow.State, message string) {
+	message = cutText(message, keptLine)
+	switch {
+	case j.concluded() || to.Rank() < j.State.Rank():
+	case to.Rank() > j.State.Rank():
+		j.State, j.Message = to, message
+	case message != "" && (j.Message == "" || message < j.Message):
+		j.Message = message
+	}
+}
+
+func (j *jobState) note(notes []string) {
+	known := slices.Clone(j.Notes)
+	for _, n := range notes {
+		n = cutText(oneLine(n), keptLine)
+		if n != "" && !slices.Contains(known, n) {
+			known = append(known, n)
+		}
+	}
+	slices.Sort(known)
+	j.Notes = known[:min(len(known), keptNotes)]
+}
+
+// same compares two states of a job in all that a fold may change.
+func same(a, b jobState) bool {
+	if !slices.Equal(a.Notes, b.Notes) || !slices.Equal(a.Excerpt, b.Excerpt) {
+		return false
+	}
+	return a.Workflow == b.Workflow && a.Image == b.Image && a.Machine == b.Machine && a.Pool == b.Pool &&
+		a.Mode == b.Mode && a.TimeoutMinutes == b.TimeoutMinutes && a.State == b.State && a.Message == b.Message &&
+		a.QueuedAt.Equal(b.QueuedAt) && a.RunningAt.Equal(b.RunningAt) && a.Conclusion == b.Conclusion
+}
+
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
+		return b
+	}
+	return a
+}
+
+// boundLines keeps the last lines that fit into n bytes, each cut to keptLine,
+// and says how many it dropped at the front.
+func boundLines(lines []string, n int) (kept []string, dropped int) {
+	size, from := 0, len(lines)
+	for from > 0 {
+		size += min(len(lines[from-1]), keptLine) + 1
+		if size > n {
+			break
+		}
+		from--
+	}
+	for _, line := range lines[from:] {
+		kept = append(kept, cutText(plainLine(line), keptLine))
+	}
+	return kept, from
+}
+
+// plainLine drops what has no place in a line of text.
+func plainLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if (r < ' ' && r != '\t') || r == 0x7f {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, "\uFFFD"))
+}

@@ -1,0 +1,255 @@
+// Package reporter tells GitHub what became of a commit, and is the only
+// writer there.
+//
+//	in   flow.Plans    what a delivery asks for
+//	     flow.Jobs     an attempt waits to be started
+//	     flow.States   an attempt changed state
+//	     flow.Results  an attempt has its verdict, or a plan ended without a job
+//	out  check runs (one per job, one aggregate "litci" per commit), one comment
+//	     per pull request, and the report pages that they link to
+//
+// A handler first folds its message into the state that the bucket runs holds
+// (fold.go), where order and repetition do not matter, and then waits until
+// GitHub shows that state. What is sent is rendered from the state alone
+// (render_check.go, aggregate.go, render_comment.go), is sent once for all who
+// wait for it (desk.go), and is created at most once, whoever crashes (post.go).
+// Only then does the handler return and the bus ack.
+package reporter
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/litci/litci/pkg/bus"
+	"github.com/litci/litci/pkg/flow"
+	"github.com/litci/litci/pkg/ghapp"
+)
+
+// Reporter is the service.
+type Reporter struct {
+	bus   *bus.Bus
+	app   App
+	links links
+	log   *zap.Logger
+	pages *Pages
+
+	desk  *desk
+	turns *turns
+	once  once
+	// checkEvery, sumEvery and commentEvery are the least times between two
+	// writes of progress; verdicts do not wait.
+	checkEvery, sumEvery, commentEvery time.Duration
+}
+
+// places is how many messages are in hand at once. Handlers mostly wait for a
+// flight that they share, so there are many.
+const places = 1024
+
+// flights is how many writes of one installation are under way at once.
+const flights = 4
+
+// New returns a Reporter that writes to GitHub as app and serves pages.
+func New(b *bus.Bus, app App, pages *Pages, log *zap.Logger) *Reporter {
+	return &Reporter{
+		bus: b, app: app, links: pages.links, log: log, pages: pages,
+		desk: newDesk(flights),
+		turns: &turns{
+			kv: b.Runs(), life: rand.Text(), lease: 30 * time.Second, poll: 100 * time.Millisecond, now: time.Now,
+		},
+		checkEvery: 2 * time.Second, sumEvery: 3 * time.Second, commentEvery: 5 * time.Second,
+	}
+}
+
+// Run reports until ctx ends, then returns nil with nothing in hand.
+func (r *Reporter) Run(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	parts := []func() error{
+		func() error { return r.pages.Run(ctx) },
+		func() error {
+			return bus.Consume(ctx, r.bus, flow.Plans, bus.Consumer{Service: "reporter", Durable: "reporter-plans", Places: places}, r.planned)
+		},
+		func() error {
+			return bus.Consume(ctx, r.bus, flow.Jobs, bus.Consumer{Service: "reporter", Durable: "reporter-jobs", Pool: "*", Places: places}, r.queued)
+		},
+		func() error {
+			return bus.Consume(ctx, r.bus, flow.States, bus.Consumer{Service: "reporter", Pool: "*", Places: places}, r.moved)
+		},
+		func() error {
+			return bus.Consume(ctx, r.bus, flow.Results, bus.Consumer{Service: "reporter", Places: places}, r.ended)
+		},
+	}
+	errs := make([]error, len(parts))
+	var wait sync.WaitGroup
+	for i, part := range parts {
+		wait.Go(func() {
+			errs[i] = part()
+			stop() // the first to end ends all
+		})
+	}
+	wait.Wait()
+	r.desk.close()
+	return errors.Join(errs...)
+}
+
+// planned learns a run and shows what it has beside jobs. The jobs' own
+// messages show the jobs.
+func (r *Reporter) planned(ctx context.Context, p flow.Plan) error {
+	run, err := bus.Change(ctx, r.bus.Runs(), runKey(p.Run), func(s *runState) bool { return foldPlan(s, p) })
+	if err != nil {
+		return fmt.Errorf("plan of %s: %w", p.Run, err)
+	}
+	r.log.Info("run known", append(fields(p.Identity), zap.Int("jobs", len(p.Jobs)))...)
+	return r.known(ctx, run)
+}
+
+// known remembers a run with its commit and its pull request, and shows it.
+func (r *Reporter) known(ctx context.Context, run runState) error {
+	if run.silent() {
+		return nil
+	}
+	id := run.identity()
+	ref := runRef{Run: id.Run, SHA: id.SHA, At: run.at()}
+	keys := []string{commitKey(id.Repo.ID, id.SHA)}
+	if id.PullRequest > 0 {
+		keys = append(keys, pullKey(id.Repo.ID, id.PullRequest))
+	}
+	for _, key := range keys {
+		if _, err := bus.Change(ctx, r.bus.Runs(), key, func(refs *runRefs) bool { return refs.add(ref) }); err != nil {
+			return fmt.Errorf("run %s: %w", id.Run, err)
+		}
+	}
+	verdict := len(run.jobs()) == 0 || len(run.errors()) > 0
+	errands := r.summaries(id, verdict)
+	for k := range run.outcome().Skipped {
+		errands = append(errands, r.aside(id, fmt.Sprintf("s%d", k), func() check { return renderSkipped(run, k, r.links.run(id.Run)) }))
+	}
+	if len(run.errors()) > 0 {
+		errands = append(errands, r.aside(id, "config", func() check { return renderConfig(run, r.links.run(id.Run)) }))
+	}
+	return r.refusal(r.do(ctx, errands), id)
+}
+
+// queued learns that an attempt waits to be started.
+func (r *Reporter) queued(ctx context.Context, j flow.Job) error {
+	return r.move(ctx, j.Identity, j.Index, j.Attempt > 1, func(s *jobState) bool { return foldJob(s, j) })
+}
+
+// moved learns that an attempt changed state.
+func (r *Reporter) moved(ctx context.Context, s flow.Status) error {
+	return r.move(ctx, s.Identity, s.Index, s.State.Rank() > flow.Queued.Rank(), func(j *jobState) bool { return foldStatus(j, s) })
+}
+
+// move folds a message of progress and shows the job; its commit and pull
+// request too, where they show the change.
+func (r *Reporter) move(ctx context.Context, id flow.Identity, index int, sums bool, fold func(*jobState) bool) error {
+	if _, err := bus.Change(ctx, r.bus.Runs(), jobKey(id.Run, index), fold); err != nil {
+		return fmt.Errorf("job %s: %w", flow.JobID(id.Run, index), err)
+	}
+	errands := []errand{r.jobErrand(id, index, false)}
+	if sums {
+		errands = append(errands, r.summaries(id, false)...)
+	}
+	return r.refusal(r.do(ctx, errands), id)
+}
+
+// ended learns an attempt's verdict, or that a plan ended without a job.
+func (r *Reporter) ended(ctx context.Context, result flow.Result) error {
+	id := result.Identity
+	if result.Job == "" {
+		run, err := bus.Change(ctx, r.bus.Runs(), runKey(id.Run), func(s *runState) bool { return foldEnd(s, result) })
+		if err != nil {
+			return fmt.Errorf("end of %s: %w", id.Run, err)
+		}
+		return r.known(ctx, run)
+	}
+	// The text first: whoever sees the verdict finds the text.
+	if _, err := bus.Change(ctx, r.bus.Runs(), textKey(id.Run, result.Index), func(t *jobText) bool {
+		if result.Attempt <= t.Attempt {
+			return false
+		}
+		*t = textOf(result)
+		return true
+	}); err != nil {
+		return fmt.Errorf("text of %s: %w", result.Job, err)
+	}
+	state, err := bus.Change(ctx, r.bus.Runs(), jobKey(id.Run, result.Index), func(s *jobState) bool { return foldResult(s, result) })
+	if err != nil {
+		return fmt.Errorf("verdict of %s: %w", result.Job, err)
+	}
+	err = r.refusal(r.do(ctx, append(r.summaries(id, true), r.jobErrand(id, result.Index, true))), id)
+	if err == nil {
+		r.log.Info("reported", append(fields(id), zap.String("job", result.Job), zap.Int("attempt", state.Attempt),
+			zap.String("conclusion", string(state.Conclusion)))...)
+	}
+	return err
+}
+
+// jobErrand brings a job's check run up to date.
+func (r *Reporter) jobErrand(id flow.Identity, index int, verdict bool) errand {
+	key := fmt.Sprintf("post.%s.%d", id.Run, index)
+	return errand{
+		key: key, installation: id.Installation, verdict: verdict, every: r.checkEvery,
+		fly: func(ctx context.Context) error { return r.showCheck(ctx, key, id, r.renderJobCheck(id.Run, index)) },
+	}
+}
+
+// aside brings a check run up to date that belongs to a run and to no job.
+func (r *Reporter) aside(id flow.Identity, name string, render func() check) errand {
+	key := fmt.Sprintf("post.%s.%s", id.Run, name)
+	return errand{
+		key: key, installation: id.Installation, verdict: true,
+		fly: func(ctx context.Context) error {
+			return r.showCheck(ctx, key, id, func(context.Context) (check, bool, error) { return render(), true, nil })
+		},
+	}
+}
+
+// summaries bring the aggregate and the comment up to date.
+func (r *Reporter) summaries(id flow.Identity, verdict bool) []errand {
+	key := "post." + commitKey(id.Repo.ID, id.SHA)
+	errands := []errand{{
+		key: key, installation: id.Installation, verdict: verdict, every: r.sumEvery,
+		fly: func(ctx context.Context) error { return r.showCheck(ctx, key, id, r.renderCommit(id.Repo.ID, id.SHA)) },
+	}}
+	if id.PullRequest > 0 {
+		errands = append(errands, errand{
+			key: "post." + pullKey(id.Repo.ID, id.PullRequest), installation: id.Installation, verdict: verdict, every: r.commentEvery,
+			fly: func(ctx context.Context) error { return r.showComment(ctx, id) },
+		})
+	}
+	return errands
+}
+
+// do runs errands beside each other and waits for all. Of their errors one is
+// returned: the one that brings the message again, if there is one.
+func (r *Reporter) do(ctx context.Context, errands []errand) error {
+	errs := make([]error, len(errands))
+	var wait sync.WaitGroup
+	for i, e := range errands {
+		wait.Go(func() { errs[i] = r.desk.do(ctx, e) })
+	}
+	wait.Wait()
+	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+	if len(errs) == 0 {
+		return nil
+	}
+	for _, err := range errs {
+		if pause, ok := ghapp.Pause(err); ok {
+			return bus.Later(err, pause)
+		}
+	}
+	for _, err := range errs {
+		if !hopeless(err) {
+			return err
+		}
+	}
+	return errs[0]
+}
