@@ -13,8 +13,8 @@ const (
 	severityWarning = "warning"
 )
 
-// maxProblems is how many problems of one file are worth reading.
-const maxProblems = 100
+// maxProblems is how many problems of one severity in one file are worth reading.
+const maxProblems = 50
 
 // reader reads nodes into the language's types and collects what is wrong.
 type reader struct {
@@ -39,14 +39,21 @@ func (r *reader) warnf(at position, format string, args ...any) {
 	r.add(at, severityWarning, fmt.Sprintf(format, args...))
 }
 
+// add keeps the first problems of each severity; what comes after is counted only
+// by a last one that says so.
 func (r *reader) add(at position, severity, message string) {
+	count := 0
+	for _, p := range r.problems {
+		if p.Severity == severity {
+			count++
+		}
+	}
 	switch {
-	case len(r.problems) == maxProblems:
+	case count == maxProblems:
 		r.problems = append(r.problems, flow.Problem{
-			File: r.path, Severity: severityError,
-			Message: fmt.Sprintf("more than %d problems; the rest is not shown", maxProblems),
+			File: r.path, Severity: severity, Message: fmt.Sprintf("more than %d %ss; the rest is not shown", maxProblems, severity),
 		})
-	case len(r.problems) < maxProblems:
+	case count < maxProblems:
 		r.problems = append(r.problems, flow.Problem{
 			File: r.path, Line: at.line, Column: at.column, Severity: severity, Message: message,
 		})

@@ -56,7 +56,7 @@ func (r *reader) parse(data []byte) (root *node) {
 	if !r.bounded(tokens) {
 		return nil
 	}
-	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
+	file, err := parser.Parse(joinColons(tokens), 0, parser.AllowDuplicateMapKey())
 	if err != nil {
 		r.syntaxError(err, text)
 		return nil
@@ -120,50 +120,6 @@ func (r *reader) text(data []byte) (string, bool) {
 		i += size
 	}
 	return string(data), true
-}
-
-// bounded refuses what would cost the parser more than it is worth: too many
-// tokens, nesting too deep, keys too long. It sees tokens, so the script, which is
-// one token, does not count.
-func (r *reader) bounded(tokens token.Tokens) bool {
-	if len(tokens) > maxTokens {
-		r.errorf(tokenPosition(tokens[maxTokens]), "the file has more than %d YAML tokens; split it", maxTokens)
-		return false
-	}
-	var columns []int // of the lines that the current one stands under
-	flowDepth, dashes, line := 0, 0, 0
-	for i, t := range tokens {
-		if t.Type == token.CommentType {
-			continue
-		}
-		at := tokenPosition(t)
-		if flowDepth == 0 && at.line != line {
-			for len(columns) > 0 && columns[len(columns)-1] >= at.column {
-				columns = columns[:len(columns)-1]
-			}
-			columns = append(columns, at.column)
-			dashes = 0
-		}
-		line = at.line
-		switch t.Type {
-		case token.SequenceStartType, token.MappingStartType:
-			flowDepth++
-		case token.SequenceEndType, token.MappingEndType:
-			flowDepth = max(0, flowDepth-1)
-		case token.SequenceEntryType, token.MappingKeyType, token.TagType, token.AnchorType:
-			dashes++
-		case token.MappingValueType:
-			if i > 0 && len(tokens[i-1].Value) > maxKey {
-				r.errorf(tokenPosition(tokens[i-1]), "a key of %d bytes; a key may have at most %d", len(tokens[i-1].Value), maxKey)
-				return false
-			}
-		}
-		if len(columns)+dashes+flowDepth > maxDepth {
-			r.errorf(at, "nested more than %d levels deep", maxDepth)
-			return false
-		}
-	}
-	return true
 }
 
 // syntaxError reports what the YAML library says, in our words where its own
