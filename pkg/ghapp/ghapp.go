@@ -181,7 +181,7 @@ func (a *App) Close() {
 // api is a go-github client over a transport. The gate follows the redirects that
 // may be followed; all others end here, so no request leaves GitHub's API.
 func (a *App) api(over http.RoundTripper) *github.Client {
-	api := github.NewClient(&http.Client{Transport: over, Timeout: requestTimeout, CheckRedirect: stay})
+	api := github.NewClient(&http.Client{Transport: bounded{over, requestTimeout}, CheckRedirect: stay})
 	api.BaseURL = a.home
 	return api
 }
