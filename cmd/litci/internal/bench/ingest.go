@@ -1,0 +1,272 @@
+// Package bench measures litci against the bare parts it is made of, in one run
+// on one machine, so that the ratio means something anywhere.
+package bench
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/litci/litci/cmd/litci/internal/webhook"
+	"github.com/litci/litci/pkg/bus"
+	"github.com/litci/litci/pkg/bus/busbench"
+	"github.com/litci/litci/pkg/bus/embedded"
+	"github.com/litci/litci/pkg/flow"
+	"github.com/litci/litci/services/ingress"
+)
+
+// Ingest is how many webhooks a second are accepted durably, against bare
+// JetStream publishes of the same normalised bytes.
+type Ingest struct {
+	// Sync is "always" when every message was on the disk before its answer, or
+	// "default".
+	Sync        string  `json:"sync"`
+	Concurrency int     `json:"concurrency"`
+	Webhooks    Figures `json:"webhooks"`
+	Raw         Figures `json:"raw"`
+	// Ratio is raw per second over webhooks per second: 1.0 would mean that the HTTP
+	// side costs nothing.
+	Ratio float64 `json:"ratio"`
+}
+
+// Figures are one side's.
+type Figures struct {
+	PerSecond float64 `json:"per_second"`
+	P50       float64 `json:"p50_ms"`
+	P99       float64 `json:"p99_ms"`
+}
+
+// Options bound a run.
+type Options struct {
+	// Requests is how many are sent in each round, Rounds how many rounds each side
+	// has; the rounds of both sides alternate, and the median counts.
+	Requests int
+	Rounds   int
+	// Dir holds the streams while the benchmark runs; its disk is what is measured.
+	Dir string
+}
+
+// RunIngest measures at concurrency 1, 16 and 64 with both sync settings, and calls
+// each with every line.
+func RunIngest(ctx context.Context, o Options, each func(Ingest)) error {
+	for _, always := range []bool{true, false} {
+		s, err := newStage(ctx, o, always)
+		if err != nil {
+			return err
+		}
+		for _, concurrency := range []int{1, 16, 64} {
+			line, err := s.measure(ctx, o, concurrency)
+			if err != nil {
+				s.close()
+				return err
+			}
+			each(line)
+		}
+		if err := s.close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stage is an ingress on a server of its own, and a bare publisher beside it.
+type stage struct {
+	sync   string
+	dir    string
+	server *embedded.Server
+	bus    *bus.Bus
+	raw    *busbench.Publisher
+	url    string
+	secret string
+	body   []byte // normalised
+	client *http.Client
+	count  atomic.Int64
+	stop   context.CancelFunc
+	ended  chan error
+}
+
+func newStage(ctx context.Context, o Options, always bool) (s *stage, err error) {
+	s = &stage{sync: "default", secret: rand.Text(), ended: make(chan error, 1)}
+	if always {
+		s.sync = "always"
+	}
+	defer func() {
+		if err != nil {
+			_ = s.close()
+		}
+	}()
+	if s.dir, err = os.MkdirTemp(o.Dir, "litci-bench-"); err != nil {
+		return s, fmt.Errorf("bench: %w", err)
+	}
+	s.server, err = embedded.Start(embedded.Config{Dir: filepath.Join(s.dir, "nats"), Listen: "127.0.0.1:0", SyncAlways: always})
+	if err != nil {
+		return s, err
+	}
+	s.bus, err = bus.Connect(bus.Config{Name: "bench", URL: s.server.URL(), NKey: s.server.KeyFile, InProcess: s.server}, zap.NewNop(), nil)
+	if err != nil {
+		return s, err
+	}
+	if err = s.bus.Provision(ctx, bus.Provision{Bytes: s.server.Storage}); err != nil {
+		return s, err
+	}
+	if s.raw, err = busbench.NewPublisher(s.server); err != nil {
+		return s, err
+	}
+	i, err := ingress.New(s.bus, ingress.Settings{Listen: "127.0.0.1:0", Secrets: []string{s.secret}}, zap.NewNop(), prometheus.NewRegistry())
+	if err != nil {
+		return s, err
+	}
+	s.url = "http://" + i.Addr().String() + "/webhook"
+	s.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, MaxConnsPerHost: 64}, Timeout: 30 * time.Second}
+	run, stop := context.WithCancel(context.WithoutCancel(ctx))
+	s.stop = stop
+	go func() { s.ended <- i.Run(run) }()
+	return s, s.learn(ctx)
+}
+
+// learn sends one webhook and reads back what ingress stored for it: the bytes that
+// the bare publisher sends.
+func (s *stage) learn(ctx context.Context) error {
+	if err := s.send(ctx); err != nil {
+		return err
+	}
+	event, err := bus.Latest(ctx, s.bus, flow.Events)
+	if err != nil {
+		return err
+	}
+	s.body, err = json.Marshal(event)
+	return err
+}
+
+func (s *stage) close() error {
+	var failed error
+	if s.stop != nil {
+		s.stop()
+		failed = <-s.ended
+	}
+	if s.client != nil {
+		s.client.CloseIdleConnections()
+	}
+	if s.raw != nil {
+		s.raw.Close()
+	}
+	if s.bus != nil {
+		s.bus.Close()
+	}
+	if s.server != nil {
+		s.server.Stop()
+	}
+	if s.dir != "" {
+		if err := os.RemoveAll(s.dir); failed == nil {
+			failed = err
+		}
+	}
+	return failed
+}
+
+func (s *stage) measure(ctx context.Context, o Options, concurrency int) (Ingest, error) {
+	var webhooks, raw []Figures
+	for range o.Rounds {
+		r, err := round(ctx, o.Requests, concurrency, s.publish)
+		if err != nil {
+			return Ingest{}, err
+		}
+		w, err := round(ctx, o.Requests, concurrency, s.send)
+		if err != nil {
+			return Ingest{}, err
+		}
+		raw, webhooks = append(raw, r), append(webhooks, w)
+	}
+	line := Ingest{Sync: s.sync, Concurrency: concurrency, Webhooks: median(webhooks), Raw: median(raw)}
+	line.Ratio = line.Raw.PerSecond / line.Webhooks.PerSecond
+	return line, nil
+}
+
+func (s *stage) publish(ctx context.Context) error {
+	return s.raw.Publish(ctx, string(flow.Events), fmt.Sprintf("raw/%d", s.count.Add(1)), s.body)
+}
+
+func (s *stage) send(ctx context.Context) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url, bytes.NewReader(webhook.Opened))
+	if err != nil {
+		return err
+	}
+	mac := hmac.New(sha256.New, []byte(s.secret))
+	mac.Write(webhook.Opened)
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("X-GitHub-Event", "pull_request")
+	req.Header.Set("X-GitHub-Delivery", fmt.Sprintf("%08d-bench", s.count.Add(1)))
+	req.Header.Set("X-Hub-Signature-256", "sha256="+hex.EncodeToString(mac.Sum(nil)))
+	res, err := s.client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(res.Body, 1<<10))
+	if err != nil {
+		return err
+	}
+	if res.StatusCode != http.StatusAccepted {
+		return fmt.Errorf("webhook was answered with %d %s", res.StatusCode, answer)
+	}
+	return nil
+}
+
+// round does n requests with the given number of workers.
+func round(ctx context.Context, n, workers int, do func(context.Context) error) (Figures, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	took := make([]time.Duration, n)
+	var next atomic.Int64
+	var wait sync.WaitGroup
+	began := time.Now()
+	for range workers {
+		wait.Go(func() {
+			for i := next.Add(1) - 1; i < int64(n) && ctx.Err() == nil; i = next.Add(1) - 1 {
+				start := time.Now()
+				if err := do(ctx); err != nil {
+					cancel(err)
+					return
+				}
+				took[i] = time.Since(start)
+			}
+		})
+	}
+	wait.Wait()
+	elapsed := time.Since(began)
+	if err := context.Cause(ctx); err != nil {
+		return Figures{}, err
+	}
+	slices.Sort(took)
+	at := func(share float64) float64 {
+		return float64(took[int(share*float64(n-1))].Microseconds()) / 1000
+	}
+	return Figures{PerSecond: float64(n) / elapsed.Seconds(), P50: at(0.5), P99: at(0.99)}, nil
+}
+
+// median is the round whose rate is in the middle.
+func median(rounds []Figures) Figures {
+	slices.SortFunc(rounds, func(a, b Figures) int {
+		if a.PerSecond < b.PerSecond {
+			return -1
+		}
+		return 1
+	})
+	return rounds[len(rounds)/2]
+}

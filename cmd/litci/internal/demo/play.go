@@ -1,0 +1,127 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/litci/litci/pkg/bus"
+	"github.com/litci/litci/pkg/flow"
+)
+
+// poll is how often the demo looks at the emulator and at the streams.
+const poll = 25 * time.Millisecond
+
+// Play sends the webhook, shows what passes on the four subjects, and returns what
+// GitHub has in the end. It has ended when nothing is left to do on any subject.
+func (d *Demo) Play(ctx context.Context) (Report, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	body, err := d.payload.fit(d.repo, appID)
+	if err != nil {
+		return Report{}, err
+	}
+	show := newBoard(d.options, time.Now())
+	tails := d.follow(ctx, show)
+	sent := time.Now()
+	delivery, err := d.github.Deliver(ctx, "pull_request", body)
+	if err != nil {
+		return Report{}, fmt.Errorf("webhook: %w", err)
+	}
+	if delivery.StatusCode != 202 {
+		return Report{}, fmt.Errorf("webhook was answered with %d %s", delivery.StatusCode, delivery.Status)
+	}
+	show.note(fmt.Sprintf("webhook pull_request.%s of %s/%s#%d answered 202", d.payload.action, d.payload.owner, d.payload.name, d.payload.number))
+	seen, err := d.untilReported(ctx, show)
+	if err != nil {
+		return Report{}, err
+	}
+	cancel()
+	tails()
+	show.close()
+	return d.report(show, seen, sent, time.Duration(delivery.Duration*float64(time.Second)))
+}
+
+// follow shows plans, states and results on the board until ctx ends.
+func (d *Demo) follow(ctx context.Context, show *board) (wait func()) {
+	var tails sync.WaitGroup
+	b := d.mesh.Bus
+	tails.Go(func() { tail(ctx, b, flow.Plans, show.plan) })
+	tails.Go(func() { tail(ctx, b, flow.States, show.status) })
+	tails.Go(func() { tail(ctx, b, flow.Results, show.result) })
+	tails.Go(func() { show.redraw(ctx) })
+	return tails.Wait
+}
+
+func tail[T any](ctx context.Context, b *bus.Bus, subject flow.Subject[T], see func(T)) {
+	// What a viewer misses is no failure of the demo: the report comes from GitHub.
+	_ = bus.Tail(ctx, b, subject, func(msg T) bool {
+		see(msg)
+		return true
+	})
+}
+
+// untilReported waits until no message is waiting or in hand and every check is
+// completed. It returns when each check was first seen completed.
+func (d *Demo) untilReported(ctx context.Context, show *board) (map[string]time.Time, error) {
+	completed := map[string]time.Time{}
+	tick := time.NewTicker(poll)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("stopped before the run was reported: %w", context.Cause(ctx))
+		case <-d.ended:
+			return nil, errors.Join(errors.New("the services stopped"), d.failed)
+		case <-tick.C:
+		}
+		open := false
+		for _, run := range d.github.State().CheckRuns {
+			if run.Status != "completed" {
+				open = true
+			} else if _, known := completed[run.Name]; !known {
+				completed[run.Name] = time.Now()
+			}
+		}
+		if open {
+			continue
+		}
+		lags, err := d.mesh.Bus.Lags(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if idle(lags) && show.finished() {
+			return completed, nil
+		}
+		if idle(lags) && len(completed) == 0 {
+			// The planner put the delivery down without a plan or a word.
+			if quiet := d.quiet(ctx, show); quiet {
+				return nil, fmt.Errorf("litci had nothing to do for pull_request.%s", d.payload.action)
+			}
+		}
+	}
+}
+
+// quiet tells that the board stays empty although all messages are settled: a
+// viewer may be a moment behind.
+func (d *Demo) quiet(ctx context.Context, show *board) bool {
+	select {
+	case <-show.changed():
+		return false
+	case <-ctx.Done():
+		return false
+	case <-time.After(2 * time.Second):
+		return true
+	}
+}
+
+func idle(lags []bus.Lag) bool {
+	for _, l := range lags {
+		if l.Waiting+l.InHand > 0 {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/litci/litci/cmd/litci/internal/mesh"
+	"github.com/litci/litci/pkg/bus"
+	"github.com/litci/litci/pkg/config"
+	"github.com/litci/litci/pkg/executor/local"
+)
+
+func newUp() *cobra.Command {
+	var names []string
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Run all five services in one process",
+		Long: `Runs ingress, planner, launcher, watcher and reporter in one process, with a NATS
+server of its own or against --nats-url.
+
+Secrets come from the environment, from .env, or from files, never from flags:
+LITCI_WEBHOOK_SECRET and LITCI_PRIVATE_KEY, or --webhook-secret-file and --private-key-file.
+Every flag can be given as an environment variable: --nats-url is LITCI_NATS_URL.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			services, wires, err := mesh.Choose(names)
+			if err != nil {
+				return usageError{err}
+			}
+			cfg, err := config.Load(cmd.Flags(), config.Options{DotEnv: ".env"})
+			if err != nil {
+				return err
+			}
+			if err := cfg.Validate(services...); err != nil {
+				return err
+			}
+			log, err := cfg.Logger()
+			if err != nil {
+				return err
+			}
+			defer func() { _ = log.Sync() }()
+			m, err := mesh.Open(cmd.Context(), cfg, log, services)
+			if err != nil {
+				return err
+			}
+			defer m.Close()
+			return m.Run(cmd.Context(), wires...)
+		},
+	}
+	config.AddFlags(cmd.Flags(), append(mesh.Services(), "nats")...)
+	cmd.Flags().StringArrayVar(&names, "service", nil, "run only this service; repeatable: "+strings.Join(mesh.Services(), ", "))
+	return cmd
+}
+
+func newProvision() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "provision",
+		Short: "Create litci's streams and consumers on a NATS server",
+		Long:  "Creates what is missing of litci's streams, consumers, buckets and object stores, and leaves what exists as it is.",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := config.Load(cmd.Flags(), config.Options{DotEnv: ".env"})
+			if err != nil {
+				return err
+			}
+			if err := cfg.Validate(); err != nil {
+				return err
+			}
+			if cfg.NATS.URL == "" {
+				return &config.Error{Problems: []string{"--nats-url (LITCI_NATS_URL, NATS_URL) is missing"}}
+			}
+			log, err := cfg.Logger()
+			if err != nil {
+				return err
+			}
+			b, err := bus.Connect(cfg.Bus("provision"), log, nil)
+			if err != nil {
+				return err
+			}
+			defer b.Close()
+			return b.Provision(cmd.Context(), bus.Provision{Replicas: cfg.NATS.Replicas, Bytes: cfg.NATS.MaxBytes})
+		},
+	}
+	config.AddFlags(cmd.Flags(), "nats")
+	return cmd
+}
+
+// newNATSServer is the server of litci up as a process of its own: tests and the
+// chaos harness kill it apart from the services.
+func newNATSServer() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:    "nats-server",
+		Short:  "Run only the NATS server, provisioned",
+		Args:   noArgs,
+		Hidden: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := config.Load(cmd.Flags(), config.Options{})
+			if err != nil {
+				return err
+			}
+			log, err := cfg.Logger()
+			if err != nil {
+				return err
+			}
+			cfg.NATS.URL = ""
+			m, err := mesh.Open(cmd.Context(), cfg, log, nil)
+			if err != nil {
+				return err
+			}
+			defer m.Close()
+			<-cmd.Context().Done()
+			return nil
+		},
+	}
+	config.AddFlags(cmd.Flags(), "nats", "launcher")
+	return cmd
+}
+
+// newSupervise is the process that stands over one job of the local executor and
+// outlives the launcher.
+func newSupervise() *cobra.Command {
+	return &cobra.Command{
+		Use:    "supervise DIR",
+		Short:  "Run one job of the local executor",
+		Args:   cobra.ExactArgs(1),
+		Hidden: true,
+		RunE: func(_ *cobra.Command, args []string) error {
+			if code := local.Supervise(args[0]); code != 0 {
+				return statusError(code)
+			}
+			return nil
+		},
+	}
+}
