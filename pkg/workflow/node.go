@@ -108,6 +108,8 @@ type converter struct {
 	anchors map[string]ast.Node
 	values  int
 	full    bool
+	// alias is the outermost alias that is being written out, nil outside of one.
+	alias *position
 }
 
 // convert returns a node for every input; what is wrong with it is a problem.
@@ -119,6 +121,9 @@ func (c *converter) convert(n ast.Node, depth int) *node {
 		return &node{at: at}
 	case c.values > maxValues:
 		c.full = true
+		if c.alias != nil {
+			at = *c.alias
+		}
 		c.reader.errorf(at, "the aliases of this file expand to more than %d values", maxValues)
 		return &node{at: at}
 	case depth > maxDepth:
@@ -147,6 +152,10 @@ func (c *converter) convert(n ast.Node, depth int) *node {
 		if !ok {
 			c.reader.errorf(at, "the alias *%s has no anchor &%s before it", name, name)
 			return &node{at: at}
+		}
+		if c.alias == nil {
+			c.alias = &at
+			defer func() { c.alias = nil }()
 		}
 		value := c.convert(target, depth+1)
 		value.at = at

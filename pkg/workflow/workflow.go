@@ -194,7 +194,7 @@ func loadFile(file File) (workflows []Workflow, declared []string, problems []fl
 // several reads a file with a list of workflows and their common defaults.
 func (r *reader) several(root *node, file string) (workflows []Workflow, declared []string) {
 	var list, defaults *node
-	r.object(root, "this file", []field{
+	r.object(root, "a file with a list of workflows", []field{
 		{"workflows", func(n *node) { list = n }},
 		{"defaults", func(n *node) { defaults = n }},
 	})
