@@ -1,0 +1,9 @@
+// Command litci-watcher follows the jobs of this machine to their end.
+package main
+
+import (
+	"github.com/litci/litci/pkg/daemon"
+	"github.com/litci/litci/services/watcher"
+)
+
+func main() { daemon.Main("watcher", watcher.Wire) }
