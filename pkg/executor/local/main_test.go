@@ -1,19 +1,23 @@
 package local
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
 	"github.com/litci/litci/pkg/executor"
+	"github.com/litci/litci/pkg/executor/executortest"
 )
 
 // TestMain lets the test binary play the other processes: the supervisor, and a
@@ -36,6 +40,8 @@ type launcher struct {
 	ID     string
 	Script string
 	User   string
+	// Timeout and Grace are the job's.
+	Timeout, Grace time.Duration
 	// DieAt is the step of Start at which the process kills itself; empty means never.
 	DieAt string
 }
@@ -57,7 +63,15 @@ func launchAndMaybeDie(order string) int {
 			select {}
 		}
 	}
-	if _, err := e.Start(context.Background(), executor.Spec{ID: l.ID, Hash: "h", Script: []byte(l.Script)}); err != nil {
+	source, err := executortest.Archive(executortest.File("top/file", "content\n", 0o644))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	if _, err := e.Start(context.Background(), executor.Spec{
+		ID: l.ID, Hash: "h", Script: []byte(l.Script), Timeout: l.Timeout, Grace: l.Grace,
+		Source: func(context.Context) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(source)), nil },
+	}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -123,18 +137,82 @@ func alive(pid int) bool {
 	return err == nil && !p.dead()
 }
 
-// command reads what a process was begun with.
-func command(pid int) string {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	if err != nil {
-		return ""
-	}
-	return strings.ReplaceAll(string(data), "\x00", " ")
-}
-
 func kill9(t *testing.T, pid int) {
 	t.Helper()
 	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// run plays the launcher in a process of its own and returns when that has ended.
+func (l launcher) run(t *testing.T) error {
+	t.Helper()
+	order, err := json.Marshal(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), selfCommand()[0], "launch", string(order))
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("launcher: %w: %s", err, out)
+	}
+	return nil
+}
+
+// until observes a job until it is in the phase.
+func until(t *testing.T, e *Executor, h executor.Handle, phase executor.Phase) executor.State {
+	t.Helper()
+	var state executor.State
+	wait(t, "job to be "+string(phase), func() bool {
+		var err error
+		if state, err = e.Observe(t.Context(), h); err != nil {
+			t.Fatal(err)
+		}
+		return state.Phase == phase
+	})
+	return state
+}
+
+// waitLimit bounds every wait; it is only reached by what is broken.
+const waitLimit = time.Minute
+
+// wait polls until something has happened.
+func wait(t *testing.T, what string, happened func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !happened() {
+		select {
+		case <-ctx.Done():
+			t.Fatalf("waited for %s: %v", what, ctx.Err())
+		case <-tick.C:
+		}
+	}
+}
+
+// output is the log of a job from its beginning.
+func output(t *testing.T, e *Executor, h executor.Handle) string {
+	t.Helper()
+	r, err := e.Logs(t.Context(), h, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	data, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// start begins a job of a script.
+func start(t *testing.T, e *Executor, id, script string) executor.Handle {
+	t.Helper()
+	h, err := e.Start(t.Context(), executor.Spec{ID: id, Hash: "h", Script: []byte(script), Grace: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
 }
