@@ -145,10 +145,10 @@ func sendExample(t *testing.T, e example, body []byte) outcome {
 func TestMutations(t *testing.T) {
 	kinds := map[string]bool{}
 	for _, e := range examples(t) {
-		types := []string{`null`, `"text"`, `-1`, `[{}]`, `{}`}
-		if !kinds[e.kind] { // examples of one kind are much alike: the rarer values once
+		types := []string{`null`, `-1`, `{}`}
+		if !kinds[e.kind] { // examples of one kind are much alike: all types once
 			kinds[e.kind] = true
-			types = append(types, `""`, `1.5`, `1e999`, `true`)
+			types = append(types, `"text"`, `""`, `1.5`, `1e999`, `true`, `[]`, `[{}]`)
 		}
 		t.Run(e.name, func(t *testing.T) {
 			t.Parallel()
@@ -235,12 +235,11 @@ func mutate(t *testing.T, body []byte, types []string, visit func(what string, m
 			next()
 		}
 		end := decoder.InputOffset()
+		if !json.Valid(splice(start, end, types[0])) {
+			t.Fatalf("%s was cut out wrongly", path)
+		}
 		for _, other := range types {
-			mutant := splice(start, end, other)
-			if !json.Valid(mutant) {
-				t.Fatalf("%s as %s is not JSON", path, other)
-			}
-			visit(path+" as "+other, mutant)
+			visit(path+" as "+other, splice(start, end, other))
 		}
 	}
 	value("", 0)

@@ -356,6 +356,23 @@ func TestPanicIsAnAnswer(t *testing.T) {
 	}
 }
 
+// A place that never comes free is a 503: nothing was stored.
+func TestTooManyBodiesAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newTestReceiver(t, new(recorded), zap.NewNop(), nil)
+		if !v.intake.large.TryAcquire(largePlaces) {
+			t.Fatal("no room")
+		}
+		r := signed("push", testID, []byte(validPush))
+		r.ContentLength = -1
+		began := time.Now()
+		response, _ := send(t, v, r)
+		if took := time.Since(began); response.StatusCode != 503 || took != roomWait {
+			t.Errorf("code %d after %s", response.StatusCode, took)
+		}
+	})
+}
+
 func TestLogLineOfADelivery(t *testing.T) {
 	logs, seen := observer.New(zap.InfoLevel)
 	v := newTestReceiver(t, new(recorded), zap.New(logs), nil)
