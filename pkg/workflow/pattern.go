@@ -19,9 +19,11 @@ const maxPattern = 1024
 type Pattern struct {
 	text    string
 	negated bool
-	// prefix and suffix are literal ends, by which most names are told apart
-	// without expression; it is nil where the ends (or whole) decide.
+	// prefix and suffix are the literal ends and inner are the literals between them,
+	// in order: by these most names are told apart without the expression, which is
+	// nil where the ends decide. whole says that prefix is the whole.
 	prefix, suffix string
+	inner          []string
 	whole          bool
 	expression     *regexp.Regexp
 }
@@ -65,17 +67,40 @@ func CompilePattern(text string) (Pattern, error) {
 		len(middle) == 2 && middle[0].kind == foldersAtom && middle[1].kind == nameAtom && p.prefix == "" && !strings.Contains(p.suffix, "/"):
 		return p, nil
 	}
+	p.inner = literals(middle)
+	p.expression, err = compileAtoms(atoms)
+	return p, err
+}
+
+// literals are the texts that every match holds, in order.
+func literals(atoms []atom) (texts []string) {
+	run := ""
+	for _, a := range atoms {
+		if a.literal() {
+			run += string(a.char)
+			continue
+		}
+		if run != "" {
+			texts = append(texts, run)
+		}
+		run = ""
+	}
+	return texts
+}
+
+// compileAtoms is the expression that matches what the atoms match.
+func compileAtoms(atoms []atom) (*regexp.Regexp, error) {
 	var b strings.Builder
 	b.WriteString(`(?s)\A`)
 	for _, a := range atoms {
 		a.write(&b)
 	}
 	b.WriteString(`\z`)
-	p.expression, err = regexp.Compile(b.String())
+	e, err := regexp.Compile(b.String())
 	if err != nil {
-		return p, fmt.Errorf("compile: %w", err)
+		return nil, fmt.Errorf("expression: %w", err)
 	}
-	return p, nil
+	return e, nil
 }
 
 // Match tells whether the pattern, without its !, matches a name or path.
@@ -83,9 +108,18 @@ func (p *Pattern) Match(name string) bool {
 	if p.whole {
 		return name == p.prefix
 	}
-	return len(name) >= len(p.prefix)+len(p.suffix) &&
-		strings.HasPrefix(name, p.prefix) && strings.HasSuffix(name, p.suffix) &&
-		(p.expression == nil || p.expression.MatchString(name))
+	if len(name) < len(p.prefix)+len(p.suffix) || !strings.HasPrefix(name, p.prefix) || !strings.HasSuffix(name, p.suffix) {
+		return false
+	}
+	rest := name[len(p.prefix) : len(name)-len(p.suffix)]
+	for _, text := range p.inner {
+		i := strings.Index(rest, text)
+		if i < 0 {
+			return false
+		}
+		rest = rest[i+len(text):]
+	}
+	return p.expression == nil || p.expression.MatchString(name)
 }
 
 // The kinds of atoms of a pattern.
