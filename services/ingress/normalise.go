@@ -2,12 +2,13 @@ package ingress
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/litci/litci/pkg/flow"
 )
 
@@ -26,7 +27,10 @@ const (
 	reasonOwnCheckRuns = "news of a check run that litci made itself"
 )
 
-var errNotObject = errors.New("the payload is not a JSON object")
+var (
+	errNotJSON   = errors.New("the payload is not JSON")
+	errNotObject = errors.New("the payload is not a JSON object")
+)
 
 // normalise turns a verified payload into an Event. It is total: every input
 // gives an event, a reason why there is none, or an error that says what is
@@ -37,22 +41,22 @@ var errNotObject = errors.New("the payload is not a JSON object")
 // check runs of our own app, which litci causes by the dozen.
 func normalise(d delivery, app int64, payload []byte) (event flow.Event, reason string, err error) {
 	if !bytes.HasPrefix(bytes.TrimLeft(payload, " \t\r\n"), []byte("{")) {
-		if !json.Valid(payload) {
-			return flow.Event{}, "", errors.New("the payload is not JSON")
+		if !valid(payload) {
+			return flow.Event{}, "", errNotJSON
 		}
 		return flow.Event{}, "", errNotObject
 	}
 	known := detailOf(d.kind)
 	if known == nil {
-		if !json.Valid(payload) {
-			return flow.Event{}, "", errors.New("the payload is not JSON")
+		if !valid(payload) {
+			return flow.Event{}, "", errNotJSON
 		}
 		if d.kind == "ping" {
 			return flow.Event{}, reasonPing, nil
 		}
 		return flow.Event{}, reasonNotActedOn, nil
 	}
-	if err := json.Unmarshal(payload, known); err != nil {
+	if err := json.Unmarshal(payload, known, leniently()); err != nil {
 		return flow.Event{}, "", explain(err)
 	}
 	c := known.shared()
@@ -87,17 +91,40 @@ func ownNews(e flow.Event, app int64) bool {
 		(e.Action == "created" || e.Action == "completed")
 }
 
-// explain says what encoding/json found, by place and never by value.
+// leniently takes whatever JSON the signer sends. The decoder is the next
+// encoding/json as a module: it reads a payload in one pass, four times as fast
+// as the present one, and most of what ingress does is reading payloads.
+func leniently() json.Options {
+	return json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+}
+
+func valid(payload []byte) bool { return jsontext.Value(payload).IsValid(leniently()) }
+
+// explain says what the decoder found, by place and never by value. The place is
+// made of names in payload.go: only what has a type there can have a wrong one.
 func explain(err error) error {
-	var syntax *json.SyntaxError
-	var kind *json.UnmarshalTypeError
+	var syntax *jsontext.SyntacticError
+	var kind *json.SemanticError
 	switch {
 	case errors.As(err, &syntax):
-		return fmt.Errorf("the payload is not JSON at byte %d", syntax.Offset)
+		return fmt.Errorf("%w at byte %d", errNotJSON, syntax.ByteOffset)
 	case errors.As(err, &kind):
-		have, _, _ := strings.Cut(kind.Value, " ")         // "number 1e99" repeats the number
-		field := strings.TrimPrefix(kind.Field, "common.") // the embedded struct is no part of the payload
-		return fmt.Errorf("%s is a JSON %s, which it never is", field, have)
+		field := strings.ReplaceAll(strings.TrimPrefix(string(kind.JSONPointer), "/"), "/", ".")
+		return fmt.Errorf("%s is a JSON %s, which it never is", field, nameOf(kind.JSONKind))
 	}
-	return errors.New("the payload is not JSON")
+	return errNotJSON
+}
+
+func nameOf(kind jsontext.Kind) string {
+	switch kind {
+	case '{':
+		return "object"
+	case '[':
+		return "array"
+	case '0':
+		return "number"
+	case 't', 'f':
+		return "boolean"
+	}
+	return kind.String()
 }

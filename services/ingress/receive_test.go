@@ -113,6 +113,9 @@ func TestAnswers(t *testing.T) {
 		{"charset named", 202, "push", func(r *http.Request) { r.Header.Set("Content-Type", "application/json; charset=utf-8") }},
 		{"content type in capitals", 202, "push", func(r *http.Request) { r.Header.Set("Content-Type", "Application/JSON") }},
 		{"white space around the object", 202, "push", func(r *http.Request) { resigned(r, "\r\n\t "+validPush+" \n") }},
+		{"bytes that are not UTF-8", 202, "push", func(r *http.Request) { resigned(r, strings.Replace(validPush, "payload-canary", "a\xffb", 1)) }},
+		{"half a surrogate", 202, "push", func(r *http.Request) { resigned(r, strings.Replace(validPush, "payload-canary", `\ud800`, 1)) }},
+		{"a name twice", 202, "push", func(r *http.Request) { resigned(r, `{"ref":null,`+validPush[1:]) }},
 
 		{"ping", 200, "ping", func(r *http.Request) {
 			r.Header.Set(kindHeader, "ping")
