@@ -2,6 +2,8 @@ package reporter
 
 import (
 	"context"
+	"fmt"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -27,7 +29,7 @@ type errand struct {
 	key          string
 	installation int64
 	// verdict errands take off at once; others not sooner than every after the
-	// last flight of the key.
+	// last flight of the key, and later still where many things are under way.
 	verdict bool
 	every   time.Duration
 	fly     func(context.Context) error
@@ -56,7 +58,12 @@ type batch struct {
 type lane struct {
 	flying int
 	queue  []*batch
+	busy   int // lines with a runner
 }
+
+// crowd is what every line under way adds to the time between two flights of
+// progress: writing costs of a budget that an installation's jobs share.
+const crowd = 50 * time.Millisecond
 
 // keptLines is how many idle keys are remembered for their last landing.
 const keptLines = 4096
@@ -88,9 +95,15 @@ func (d *desk) do(ctx context.Context, e errand) error {
 		b.verdict = true
 		close(b.hurry)
 	}
+	way := d.lanes[e.installation]
+	if way == nil {
+		way = &lane{}
+		d.lanes[e.installation] = way
+	}
 	if !l.busy {
 		l.busy = true
-		d.wait.Go(func() { d.run(l) })
+		way.busy++
+		d.wait.Go(func() { d.run(l, way) })
 	}
 	d.mu.Unlock()
 
@@ -114,20 +127,21 @@ func (d *desk) do(ctx context.Context, e errand) error {
 func (d *desk) close() { d.wait.Wait() }
 
 // run flies the batches of a line until none is left.
-func (d *desk) run(l *line) {
+func (d *desk) run(l *line, way *lane) {
 	for {
 		d.mu.Lock()
 		b := l.next
 		if b == nil {
 			l.busy = false
+			way.busy--
 			d.mu.Unlock()
 			return
 		}
-		hold := time.Until(l.landed.Add(b.every))
+		hold := time.Until(l.landed.Add(spread(b.every, way.busy)))
 		d.mu.Unlock()
 
 		linger(b, hold)
-		err := d.enter(b)
+		err := d.enter(b, way)
 		d.mu.Lock()
 		if l.next == b {
 			l.next = nil // who asks from here on needs another flight
@@ -136,9 +150,9 @@ func (d *desk) run(l *line) {
 		if err == nil {
 			err = b.ctx.Err()
 			if err == nil {
-				err = b.fly(b.ctx)
+				err = b.flight()
 			}
-			d.leave(b.installation)
+			d.leave(way)
 		}
 		d.mu.Lock()
 		l.landed = time.Now()
@@ -147,6 +161,25 @@ func (d *desk) run(l *line) {
 		close(b.done)
 		b.cancel()
 	}
+}
+
+// flight runs the errand; a panic is an error like any other, for all who share it.
+func (b *batch) flight() (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+		}
+	}()
+	return b.fly(b.ctx)
+}
+
+// spread is the time between two flights of progress while busy lines of the
+// installation are under way.
+func spread(every time.Duration, busy int) time.Duration {
+	if every <= 0 {
+		return 0
+	}
+	return every + time.Duration(busy)*crowd
 }
 
 // linger lets progress gather until hold is over or a verdict joins.
@@ -164,13 +197,8 @@ func linger(b *batch, hold time.Duration) {
 }
 
 // enter waits for a free place in the lane. Without an error, leave must follow.
-func (d *desk) enter(b *batch) error {
+func (d *desk) enter(b *batch, way *lane) error {
 	d.mu.Lock()
-	way := d.lanes[b.installation]
-	if way == nil {
-		way = &lane{}
-		d.lanes[b.installation] = way
-	}
 	if way.flying < d.width {
 		way.flying++
 		d.mu.Unlock()
@@ -192,10 +220,9 @@ func (d *desk) enter(b *batch) error {
 }
 
 // leave hands the place on, to a verdict if one waits.
-func (d *desk) leave(installation int64) {
+func (d *desk) leave(way *lane) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	way := d.lanes[installation]
 	if len(way.queue) == 0 {
 		way.flying--
 		return

@@ -73,7 +73,7 @@ type wireCheck struct {
 type wireOutput struct {
 	Title       string       `json:"title"`
 	Summary     string       `json:"summary"`
-	Text        string       `json:"text"`
+	Text        string       `json:"text,omitempty"`
 	Annotations []annotation `json:"annotations,omitempty"`
 }
 

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/litci/litci/pkg/bus"
@@ -57,9 +58,14 @@ func (t *turns) read(ctx context.Context, key string) (post, error) {
 	return load[post](ctx, t.kv, key)
 }
 
+// errHeld says that another reporter has the turn, or had it when it died.
+var errHeld = errors.New("another reporter has the turn")
+
 // take waits for the turn. The post it returns tells in Doubt whether an
-// earlier write's outcome is unknown.
+// earlier write's outcome is unknown. A turn that is not given back soon is
+// waited for outside: the flight's place is worth more.
 func (t *turns) take(ctx context.Context, key string) (post, error) {
+	patience := t.now().Add(t.lease / 15)
 	for {
 		taken, doubt := false, false
 		p, err := bus.Change(ctx, t.kv, key, func(p *post) bool {
@@ -76,6 +82,10 @@ func (t *turns) take(ctx context.Context, key string) (post, error) {
 		if taken {
 			p.Doubt = doubt
 			return p, nil
+		}
+		if t.now().After(patience) {
+			left := max(p.Until.Sub(t.now()), 0) + rand.N(time.Second)
+			return p, bus.Later(fmt.Errorf("turn of %s: %w", key, errHeld), left)
 		}
 		timer := time.NewTimer(t.poll)
 		select {

@@ -22,18 +22,15 @@ func (r *Reporter) showCheck(ctx context.Context, key string, id flow.Identity, 
 	if err != nil || p.shows(hashOf(want)) {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, r.turns.lease*2/3)
-	defer cancel()
 	if p, err = r.turns.take(ctx, key); err != nil {
 		return err
 	}
-	doubt := p.Doubt
+	ctx, cancel := context.WithTimeout(ctx, r.turns.lease*2/3)
+	defer cancel()
 	// While we waited for the turn, the state may have moved on.
-	if want, _, err = render(ctx); err == nil && (doubt || p.Sent != hashOf(want)) {
+	if want, _, err = render(ctx); err == nil && (p.Doubt || p.Sent != hashOf(want)) {
 		err = r.writeCheck(ctx, id, &p, want)
-	}
-	if err == nil || refused(err) {
-		p.Doubt = false
+		p.Doubt = err != nil && !refused(err)
 	}
 	if gave := r.turns.give(ctx, key, p); err == nil {
 		err = gave
@@ -118,16 +115,14 @@ func (r *Reporter) showComment(ctx context.Context, id flow.Identity) error {
 	if err != nil || p.shows(hashOf(want.body)) {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, r.turns.lease*2/3)
-	defer cancel()
 	if p, err = r.turns.take(ctx, key); err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, r.turns.lease*2/3)
+	defer cancel()
 	if want, err = r.renderPull(ctx, id); err == nil && (p.Doubt || p.Sent != hashOf(want.body)) {
 		err = r.writeComment(ctx, id, &p, want)
-	}
-	if err == nil || refused(err) {
-		p.Doubt = false
+		p.Doubt = err != nil && !refused(err)
 	}
 	if gave := r.turns.give(ctx, key, p); err == nil {
 		err = gave
