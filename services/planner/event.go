@@ -1,0 +1,165 @@
+package planner
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/litci/litci/pkg/flow"
+	"github.com/litci/litci/pkg/workflow"
+)
+
+// ask is what a delivery asks to be tested, with what is known of it.
+type ask struct {
+	flow.Identity
+	headRef, baseRef, actor string
+	// received is when the webhook came, stored when the bus took it: the times of all
+	// that is published, so that a redelivery publishes the same bytes.
+	received, stored time.Time
+	// facts are what the triggers look at.
+	facts workflow.Event
+	// from is the commit that changes are counted from, for pushes and merge groups.
+	from string
+	// fork is the head's repository where it is not this one.
+	fork string
+	// author opened the pull request.
+	author string
+	// files is the number of changed files that the pull request shows.
+	files int
+}
+
+// queuePrefix begins the branches that GitHub's merge queue makes.
+const queuePrefix = "gh-readonly-queue/"
+
+// read takes an event apart. It returns why the event asks for nothing, or an
+// error where the event makes no sense.
+func read(e flow.Event, stored time.Time) (a ask, ignored string, err error) {
+	if stored.IsZero() {
+		stored = e.ReceivedAt
+	}
+	a = ask{
+		Identity: flow.Identity{Delivery: e.Delivery, Installation: e.Installation, Repo: e.Repo, Event: e.Kind, SHA: e.SHA()},
+		actor:    e.Sender.Login, received: e.ReceivedAt.UTC(), stored: stored.UTC(),
+	}
+	var subject string
+	switch {
+	case e.Kind == workflow.EventPullRequest && e.PullRequest != nil:
+		subject, ignored = a.readPull(e)
+	case e.Kind == workflow.EventPush && e.Push != nil:
+		subject, ignored = a.readPush(e)
+	case e.Kind == workflow.EventMergeGroup && e.MergeGroup != nil:
+		subject, ignored = a.readQueue(e)
+	case e.Kind == "check_run", e.Kind == "check_suite", e.Kind == "issue_comment", e.Kind == "pull_request_review":
+		ignored = e.Kind + " " + e.Action + " starts nothing"
+	case strings.HasPrefix(e.Kind, "installation"):
+		ignored = "an installation has no commit to test"
+	default:
+		return a, "", fmt.Errorf("event %s of delivery %s has no detail that a planner knows", e.Kind, e.Delivery)
+	}
+	if ignored != "" {
+		return a, ignored, nil
+	}
+	if !isSHA(a.SHA) || a.Installation <= 0 || a.Repo.ID <= 0 || a.Repo.Owner == "" || a.Repo.Name == "" {
+		return a, "", fmt.Errorf("event %s of delivery %s names no commit of a repository: %q of %q", e.Kind, e.Delivery, a.SHA, a.Repo.FullName())
+	}
+	a.Run = flow.RunID(a.Installation, a.Repo.ID, a.Event, subject, a.SHA, nonce(e))
+	return a, "", nil
+}
+
+// nonce tells runs of the same commit apart that are asked for again, by anything
+// but new code.
+func nonce(e flow.Event) string {
+	newCode := e.Push != nil || e.PullRequest != nil && (e.Action == "opened" || e.Action == "synchronize")
+	if newCode {
+		return ""
+	}
+	return e.Delivery
+}
+
+// pullActions are those that workflows may listen to.
+const pullActions = " opened synchronize reopened ready_for_review converted_to_draft labeled unlabeled edited "
+
+func (a *ask) readPull(e flow.Event) (subject, ignored string) {
+	pr := e.PullRequest
+	a.PullRequest, a.Ref = pr.Number, fmt.Sprintf("refs/pull/%d/head", pr.Number)
+	a.headRef, a.baseRef, a.author = pr.HeadRef, pr.BaseRef, pr.Author.Login
+	a.facts = workflow.Event{Kind: e.Kind, Action: e.Action, Branch: pr.BaseRef, Draft: pr.Draft, BaseChanged: pr.BaseChanged}
+	switch {
+	case e.Action == "closed":
+		ignored = "a closed pull request starts nothing"
+	case !strings.Contains(pullActions, " "+e.Action+" "):
+		ignored = "no workflow can listen to pull_request " + e.Action
+	case e.Action == "edited" && !pr.BaseChanged:
+		ignored = "only words of the pull request were edited"
+	}
+	return strconv.Itoa(pr.Number), ignored
+}
+
+func (a *ask) readPush(e flow.Event) (subject, ignored string) {
+	push := e.Push
+	a.Ref, a.from = push.Ref, push.Before
+	branch, isBranch := strings.CutPrefix(push.Ref, "refs/heads/")
+	tag, isTag := strings.CutPrefix(push.Ref, "refs/tags/")
+	a.facts = workflow.Event{Kind: e.Kind, Deleted: push.Deleted, Message: push.Message, TrustedAuthor: true} // who pushes may write
+	switch {
+	case push.Deleted || isZero(push.After):
+		ignored = "the ref was deleted"
+	case strings.HasPrefix(branch, queuePrefix):
+		ignored = "the merge queue's own branch runs by merge_group, not by push"
+	case isBranch:
+		a.facts.Branch = branch
+	case isTag:
+		a.facts.Tag = tag
+	default:
+		ignored = push.Ref + " is neither a branch nor a tag"
+	}
+	return push.Ref, ignored
+}
+
+func (a *ask) readQueue(e flow.Event) (subject, ignored string) {
+	group := e.MergeGroup
+	base := strings.TrimPrefix(group.BaseRef, "refs/heads/")
+	a.Ref, a.from = "refs/heads/"+strings.TrimPrefix(group.HeadRef, "refs/heads/"), group.BaseSHA
+	a.facts = workflow.Event{Kind: e.Kind, Action: e.Action, Branch: base}
+	if e.Action != "checks_requested" {
+		ignored = "the merge queue asks for no checks by " + e.Action
+	}
+	return a.Ref, ignored
+}
+
+// pull is a pull request as it stands now.
+type pull struct {
+	open, draft               bool
+	headSHA, headRef, baseRef string
+	// fork is the head's repository where it is another one.
+	fork   string
+	author string
+	files  int
+}
+
+// see takes over how the pull request stands now, or says why the event is past.
+func (a *ask) see(p pull) (ignored string) {
+	switch {
+	case p.headSHA != a.SHA:
+		return "stale: the pull request stands at " + p.headSHA
+	case !p.open:
+		return "the pull request is closed"
+	}
+	a.headRef, a.baseRef, a.author, a.fork, a.files = p.headRef, p.baseRef, p.author, p.fork, p.files
+	a.facts.Branch, a.facts.Draft = p.baseRef, p.draft
+	return ""
+}
+
+// fresh tells whether the event brings code to a place where it was not before.
+// Other events matter only to workflows that list them.
+func (a *ask) fresh() bool {
+	return a.Event != workflow.EventPullRequest || slices.Contains([]string{"opened", "synchronize", "reopened"}, a.facts.Action)
+}
+
+func isZero(sha string) bool { return sha == "" || strings.Trim(sha, "0") == "" }
+
+func isSHA(sha string) bool {
+	return len(sha) == 40 && strings.Trim(sha, "0123456789abcdef") == "" && !isZero(sha)
+}

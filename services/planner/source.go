@@ -1,0 +1,58 @@
+package planner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/litci/litci/pkg/flow"
+)
+
+// maxArchive is the size of the largest source archive in bytes, packed.
+const maxArchive = 512 << 20
+
+// errTooLarge says that an archive is beyond the limit.
+var errTooLarge = errors.New("source archive is too large")
+
+// store puts the commit's archive into the object store, once: jobs take it from
+// there, since nobody who runs them may read GitHub.
+func (p *Planner) store(ctx context.Context, a ask) error {
+	name := flow.SourceName(a.Repo.ID, a.SHA)
+	_, err, _ := p.archives.Do(name, func() (any, error) {
+		has, err := p.bus.Sources().Has(ctx, name)
+		if has || err != nil {
+			return nil, err
+		}
+		archive, err := p.app.Archive(ctx, a.Installation, a.Repo.ID, a.Repo.Owner, a.Repo.Name, a.SHA)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = archive.Close() }()
+		return nil, p.bus.Sources().Put(ctx, name, &limited{archive, p.archiveLimit})
+	})
+	if err != nil {
+		return fmt.Errorf("source of %s: %w", a.SHA, err)
+	}
+	return nil
+}
+
+// limited reads up to a limit and fails beyond it; io.LimitReader would store a
+// part as if it were the whole. It fills what it is given, since the object store
+// makes a message of every read.
+type limited struct {
+	from io.Reader
+	left int64
+}
+
+func (l *limited) Read(p []byte) (n int, err error) {
+	for n < len(p) && err == nil {
+		var more int
+		more, err = l.from.Read(p[n:])
+		n += more
+	}
+	if l.left -= int64(n); l.left < 0 {
+		return 0, errTooLarge
+	}
+	return n, err
+}

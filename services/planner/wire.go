@@ -1,0 +1,21 @@
+package planner
+
+import (
+	"fmt"
+
+	"github.com/litci/litci/pkg/daemon"
+	"github.com/litci/litci/pkg/ghapp"
+)
+
+// Wire makes the service from its environment.
+func Wire(env *daemon.Env) (daemon.Runner, error) {
+	app, err := ghapp.New(ghapp.Config{
+		BaseURL: env.Config.GitHubURL, AppID: env.Config.AppID, PrivateKey: env.Config.PrivateKey,
+		Permissions: map[string]string{"contents": "read", "metadata": "read", "pull_requests": "read"},
+		Metrics:     env.Metrics,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("planner: %w", err)
+	}
+	return New(env.Bus, app, env.Log), nil
+}
