@@ -110,7 +110,13 @@ func (c *call) listInstallations() (reply, error) {
 	slices.Sort(ids)
 	shown := []object{}
 	for _, id := range ids {
-		shown = append(shown, c.s.showInstallation(c.urls, c.s.installations[id]))
+		one := c.s.showInstallation(c.urls, c.s.installations[id])
+		// The description wants accounts in this list to be users and
+		// enterprises at once.
+		account := one["account"].(object)
+		account["name"], account["slug"] = account["login"], account["login"]
+		account["created_at"], account["updated_at"] = epoch(), epoch()
+		shown = append(shown, one)
 	}
 	return list(c, shown)
 }

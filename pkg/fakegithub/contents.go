@@ -2,7 +2,7 @@ package fakegithub
 
 import (
 	"encoding/base64"
-	"errors"
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"path"
@@ -107,14 +107,14 @@ func (c *call) directory(tree, name, ref string) (reply, error) {
 		shown = append(shown, c.content(entry, ref))
 	}
 	if c.accepts("object") {
-		whole := c.content(treeEntry{mode: "040000", kind: "tree", path: name}, ref)
-		if found, err := c.repo.git.lookup(c.r.Context(), tree+"^{tree}"); err == nil {
-			whole["sha"] = found.sha
-		} else if !errors.Is(err, errNoObject) {
+		found, err := c.repo.git.lookup(c.r.Context(), tree+"^{tree}")
+		if err != nil {
 			return reply{}, err
 		}
+		whole := c.content(treeEntry{mode: "040000", kind: "tree", path: name, sha: found.sha}, ref)
 		whole["entries"] = shown
-		return ok(whole)
+		text, err := json.Marshal(whole)
+		return reply{status: http.StatusOK, raw: text, contentType: "application/vnd.github.object; charset=utf-8"}, err
 	}
 	return ok(shown)
 }

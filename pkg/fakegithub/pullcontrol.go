@@ -83,13 +83,13 @@ func (s *Server) openPull(ctx context.Context, open OpenPull) (*pull, *Delivery,
 	if _, err := r.pullNumbered(p.number); err == nil {
 		return nil, nil, fmt.Errorf("pull request %d of %s is there already", p.number, r.fullName())
 	}
+	if err := r.grant(open.Author, open.Permission); err != nil {
+		return nil, nil, err
+	}
 	r.lastNumber = max(r.lastNumber, p.number)
 	p.id, p.issueID = s.id(), s.id()
 	p.author = s.user(open.Author, "User")
 	p.createdAt, p.updatedAt = s.now(), s.now()
-	if err := r.grant(open.Author, open.Permission); err != nil {
-		return nil, nil, err
-	}
 	p.headRepo = r
 	if open.Fork {
 		p.headRepo = s.forkOf(r, p.author)
