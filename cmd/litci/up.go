@@ -109,6 +109,7 @@ func newNATSServer() *cobra.Command {
 				return err
 			}
 			defer m.Close()
+			log.Info("provisioned")
 			<-cmd.Context().Done()
 			return nil
 		},

@@ -44,7 +44,7 @@ func (d *Demo) report(show *board, completed map[string]time.Time, sent time.Tim
 	state := d.github.State()
 	r := Report{Run: show.run, Checks: []Check{}, Timings: Timings{WebhookTo202: ms(answered)}}
 	for _, run := range state.CheckRuns {
-		c := Check{Name: run.Name, Status: run.Status, DetailsURL: text(run.DetailsURL), Conclusion: text(run.Conclusion), Summary: text(run.Output.Summary)}
+		c := Check{Name: run.Name, Status: run.Status, DetailsURL: run.DetailsURL, Conclusion: text(run.Conclusion), Summary: text(run.Output.Summary)}
 		r.Checks = append(r.Checks, c)
 		if run.Name == aggregate {
 			r.Conclusion = c.Conclusion

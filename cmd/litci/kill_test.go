@@ -1,0 +1,73 @@
+package main
+
+import (
+	"path/filepath"
+	"testing"
+)
+
+const heldCheck = "held.yml / Held"
+
+// heldWorld has one job that waits to be released, and its outside marks.
+func heldWorld(t *testing.T) (w *world, outside string) {
+	t.Helper()
+	outside = t.TempDir()
+	return newWorld(t, map[string]string{"held.yml": held(outside)}), outside
+}
+
+func TestRunningJobOutlivesAKilledMesh(t *testing.T) {
+	t.Parallel()
+	w, outside := heldWorld(t)
+	first := w.up()
+	w.openPull()
+	w.untilFile(filepath.Join(outside, "began"))
+	first.kill(t)
+	w.up()
+	w.write(filepath.Join(outside, "release"), "")
+	if verdict := w.untilVerdict(); verdict != "success" {
+		t.Errorf("verdict is %s", verdict)
+	}
+	w.expectOnce("success", heldCheck)
+	if n := marks(t, outside); n != 1 {
+		t.Errorf("the script ran %d times", n)
+	}
+}
+
+func TestJobThatEndsWhileNothingRunsIsReportedOnce(t *testing.T) {
+	t.Parallel()
+	w, outside := heldWorld(t)
+	first := w.up()
+	w.openPull()
+	w.untilFile(filepath.Join(outside, "began"))
+	first.kill(t)
+	w.write(filepath.Join(outside, "release"), "")
+	w.untilFile(filepath.Join(outside, "finished"))
+	w.up()
+	if verdict := w.untilVerdict(); verdict != "success" {
+		t.Errorf("verdict is %s", verdict)
+	}
+	w.expectOnce("success", heldCheck)
+	if n := marks(t, outside); n != 1 {
+		t.Errorf("the script ran %d times", n)
+	}
+}
+
+func TestStopWithAJobInHandIsQuickAndClean(t *testing.T) {
+	t.Parallel()
+	w, outside := heldWorld(t)
+	first := w.up()
+	w.openPull()
+	w.untilFile(filepath.Join(outside, "began"))
+	if code := first.terminate(t); code != 0 {
+		t.Errorf("exit code %d after SIGTERM:\n%s", code, first.logged())
+	}
+	w.write(filepath.Join(outside, "release"), "")
+	second := w.up()
+	w.untilVerdict()
+	w.expectOnce("success", heldCheck)
+	if n := marks(t, outside); n != 1 {
+		t.Errorf("the script ran %d times", n)
+	}
+	if code := second.terminate(t); code != 0 {
+		t.Errorf("exit code %d after SIGTERM with nothing in hand:\n%s", code, second.logged())
+	}
+}
