@@ -62,16 +62,27 @@ func (r *reader) axis(e entry, m *matrix) {
 		r.errorf(e.value.at, "the matrix parameter %s must be a list that is not empty, not %s", quote(e.name), e.value.describe())
 		return
 	}
+	if len(e.value.items) > maxProduct {
+		r.errorf(e.value.at, "the matrix parameter %s has %d values; at most %d jobs are allowed", quote(e.name), len(e.value.items), maxCombinations)
+		return
+	}
 	for i, v := range e.value.items {
 		r.warnNumber(v)
-		for _, before := range e.value.items[:i] {
-			if v.scalar() && before.scalar() && looseEqual(v, before) {
-				r.warnf(v.at, "the value %s of %s is the same as %s at line %d", v.describe(), quote(e.name), before.describe(), before.at.line)
-				break
-			}
+		if i < maxCombinations {
+			r.warnRepeated(e.name, v, e.value.items[:i])
 		}
 	}
 	m.axes = append(m.axes, axis{e.name, e.at, e.value.items})
+}
+
+// warnRepeated warns of a value that stands in its axis already.
+func (r *reader) warnRepeated(name string, v *node, before []*node) {
+	for _, b := range before {
+		if v.scalar() && b.scalar() && looseEqual(v, b) {
+			r.warnf(v.at, "the value %s of %s is the same as %s at line %d", v.describe(), quote(name), b.describe(), b.at.line)
+			return
+		}
+	}
 }
 
 // entries reads the list of include or exclude.

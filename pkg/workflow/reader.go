@@ -83,6 +83,10 @@ entries:
 }
 
 func (r *reader) unknownKey(e entry, what string, names []string) {
+	if len(r.problems) > maxProblems {
+		r.errorf(e.at, "unknown key") // not shown any more, so not worth a search
+		return
+	}
 	if hint := foreignKey(e.name, names); hint != "" {
 		r.errorf(e.at, "unknown key %s in %s; %s", quote(e.name), what, hint)
 		return

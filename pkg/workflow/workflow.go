@@ -24,6 +24,9 @@ const (
 	SingleFile = ".litci.yaml"
 )
 
+// maxFiles is how many workflow files a commit may have.
+const maxFiles = 100
+
 // File is one workflow file as it stands in a commit.
 type File struct {
 	// Path is relative to the repository: ".lightning/workflows/ci.yml" or ".litci.yaml".
@@ -119,7 +122,13 @@ func Select(paths []string) (files []string, notices []string) {
 func Load(files []File) Set {
 	var set Set
 	names := make(map[string]bool)
-	for _, file := range files {
+	for i, file := range files {
+		if i == maxFiles {
+			set.Problems = append(set.Problems, flow.Problem{
+				File: file.Path, Severity: severityError, Message: fmt.Sprintf("a commit may have at most %d workflow files; this one and those after it are not read", maxFiles),
+			})
+			break
+		}
 		workflows, declared, problems := loadFile(file)
 		set.Workflows = append(set.Workflows, workflows...)
 		set.Problems = append(set.Problems, problems...)

@@ -182,6 +182,7 @@ func TestLimits(t *testing.T) {
 		"a name too long":     {"run: make\nname: " + strings.Repeat("x", 257), `2:7 "name" has 257 bytes; at most 256 are allowed`},
 		"too many tokens":     {"run: make\nx: [" + strings.Repeat("1,", 10_000), "2:19999 the file has more than 20000 YAML tokens; split it"},
 		"too many patterns":   {"run: make\ntrigger: {push: {branches: [" + strings.Repeat("a,", 1001) + "]}}", `2:28 "branches" has 1001 patterns; at most 1000 are allowed`},
+		"an axis too long":    {"run: make\nparametrize: {matrix: {a: [" + strings.Repeat("1,", 4097) + "]}}", `2:27 the matrix parameter "a" has 4097 values; at most 256 jobs are allowed`},
 		"nested by dashes":    {"run: make\nx:\n " + strings.Repeat("- ", 30) + "1", "3:38 nested more than 20 levels deep"},
 		"nested by lines":     {nested(30), "21:21 nested more than 20 levels deep"},
 		"too many bad values": {"run: make\nenv: {" + strings.Repeat("-: 1, ", 60) + "}", "0:0 more than 50 errors; the rest is not shown"},
@@ -189,6 +190,18 @@ func TestLimits(t *testing.T) {
 		if have := errorsOf(c.text); len(have) == 0 || !slices.Contains(have, c.want) {
 			t.Errorf("%s: have %.300q, want %q", name, have, c.want)
 		}
+	}
+}
+
+func TestTooManyFiles(t *testing.T) {
+	t.Parallel()
+	var files []File
+	for i := range 101 {
+		files = append(files, File{Path: fmt.Sprintf("%s/%03d.yml", Folder, i), Data: []byte("run: make")})
+	}
+	set := Load(files)
+	if len(set.Workflows) != 100 || len(set.Problems) != 1 || set.Problems[0].File != Folder+"/100.yml" {
+		t.Errorf("%d workflows, problems %v", len(set.Workflows), set.Problems)
 	}
 }
 
