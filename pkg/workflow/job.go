@@ -98,9 +98,9 @@ func (r *reader) override(p param, job *Job) {
 	n := p.value
 	switch p.name {
 	case "image":
-		job.Image = r.text256(n, p.name)
+		job.Image = r.nameText(n, p.name)
 	case "machine":
-		job.Machine = r.text256(n, p.name)
+		job.Machine = r.nameText(n, p.name)
 	case "interruptible":
 		job.Interruptible, _ = r.boolean(n, p.name)
 	case "timeout":

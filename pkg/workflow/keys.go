@@ -43,7 +43,7 @@ func (r *reader) workflow(n *node, file string) (w Workflow, ok bool) {
 	}
 	var m matrix
 	r.object(n, "a workflow", append([]field{
-		{"name", func(n *node) { w.Name = cleanName(r.text256(n, "name")) }},
+		{"name", func(n *node) { w.Name = cleanName(r.nameText(n, "name")) }},
 		{"trigger", func(n *node) { w.Triggers = r.triggers(n) }},
 		{"parametrize", func(n *node) { m = r.matrix(n) }},
 		{"run", func(n *node) { w.Script = r.script(n) }},
@@ -65,8 +65,8 @@ func (r *reader) workflow(n *node, file string) (w Workflow, ok bool) {
 func (r *reader) settings(w *Workflow) []field {
 	o := &w.Options
 	return []field{
-		{"image", func(n *node) { w.Image = r.text256(n, "image") }},
-		{"machine", func(n *node) { w.Machine = r.text256(n, "machine") }},
+		{"image", func(n *node) { w.Image = r.nameText(n, "image") }},
+		{"machine", func(n *node) { w.Machine = r.nameText(n, "machine") }},
 		{"interruptible", func(n *node) { w.Interruptible, _ = r.boolean(n, "interruptible") }},
 		{"timeout", func(n *node) { w.TimeoutMinutes, _ = r.integer(n, "timeout", " of minutes", 1, maxMinutes) }},
 		{"queue_timeout", func(n *node) {
@@ -117,8 +117,8 @@ func withDefaults(n, defaults *node) *node {
 	return &merged
 }
 
-// text256 reads a text that becomes a name elsewhere.
-func (r *reader) text256(n *node, key string) string {
+// nameText reads a text that becomes a name elsewhere, without the spaces around it.
+func (r *reader) nameText(n *node, key string) string {
 	s, ok := r.str(n, key)
 	if ok && len(s) > maxName {
 		r.errorf(n.at, "%q has %d bytes; at most %d are allowed", key, len(s), maxName)
@@ -210,11 +210,11 @@ func (r *reader) condition(n *node) bool {
 func (r *reader) concurrency(n *node) *flow.Concurrency {
 	c := &flow.Concurrency{Queue: "latest"}
 	if n.scalar() {
-		c.Group = r.text256(n, "concurrency")
+		c.Group = r.nameText(n, "concurrency")
 		return c
 	}
 	r.object(n, "\"concurrency\"", []field{
-		{"group", func(n *node) { c.Group = r.text256(n, "group") }},
+		{"group", func(n *node) { c.Group = r.nameText(n, "group") }},
 		{"cancel_in_progress", func(n *node) { c.CancelInProgress, _ = r.boolean(n, "cancel_in_progress") }},
 		{"queue", func(n *node) {
 			c.Queue, _ = r.word(n, "queue", "latest", "all")

@@ -168,11 +168,11 @@ func (c *converter) convert(n ast.Node, depth int) *node {
 		if n.Token.Type == token.SingleQuoteType || n.Token.Type == token.DoubleQuoteType {
 			return &node{kind: stringKind, at: at, text: n.Value}
 		}
-		return plainScalar(at, n.Value)
+		return plainScalar(at, withTabs(n.Token))
 	case *ast.NullNode:
 		return &node{kind: nullKind, at: at}
 	case ast.ScalarNode:
-		return plainScalar(at, n.GetToken().Value)
+		return plainScalar(at, withTabs(n.GetToken()))
 	}
 	c.reader.errorf(at, "this piece of YAML (%s) has no place in a workflow file", strings.ToLower(n.Type().String()))
 	return &node{at: at}

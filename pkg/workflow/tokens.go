@@ -1,6 +1,7 @@
 package workflow
 
 import (
+	"strings"
 	"unicode/utf8"
 
 	"github.com/goccy/go-yaml/token"
@@ -95,4 +96,32 @@ func plain(t *token.Token) bool {
 func touches(a, b *token.Token) bool {
 	from, to := tokenPosition(a), tokenPosition(b)
 	return from.line == to.line && from.column+utf8.RuneCountInString(a.Value) == to.column
+}
+
+// withTabs is the text of a plain scalar with the tabs between its words, which
+// the library drops: a script "make<tab>test" would become "maketest".
+func withTabs(t *token.Token) string {
+	if !strings.Contains(t.Origin, "\t") {
+		return t.Value
+	}
+	var b strings.Builder
+	blank := 0
+	for i, line := range strings.Split(strings.Trim(t.Origin, " \t\n"), "\n") {
+		line = strings.Trim(line, " \t")
+		switch {
+		case line == "":
+			blank++
+			continue
+		case blank > 0:
+			b.WriteString(strings.Repeat("\n", blank))
+		case i > 0:
+			b.WriteByte(' ')
+		}
+		blank = 0
+		b.WriteString(line)
+	}
+	if strings.ReplaceAll(b.String(), "\t", "") != t.Value {
+		return t.Value // not what the token was made of
+	}
+	return b.String()
 }

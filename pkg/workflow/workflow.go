@@ -41,7 +41,8 @@ type Set struct {
 	// Problems are the errors and warnings of all files, by file and position.
 	// A file with an error contributes the workflows that are sound all the same.
 	Problems []flow.Problem
-	// Notices are one sentence each, for people.
+	// Notices are one sentence each, for people. Load has none of its own; who selected
+	// the files adds those of Select.
 	Notices []string
 }
 

@@ -254,6 +254,28 @@ parametrize:
 	}
 }
 
+func TestTabsInText(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"run: make\ttest":                 "make\ttest",
+		"run: make\ttest\t# all":          "make\ttest",
+		"run:\tmake":                      "make",
+		"run: make\ta\n  b\tc\n\n  d":     "make\ta b\tc\nd",
+		"run: |\n  make\ta\n  \tb":        "make\ta\n\tb",
+		"run: \"make\ta\"":                "make\ta",
+		"run: 'make\ta'":                  "make\ta",
+		"run: x\nenv: {A: a\tb, B: 1\t2}": "x",
+	} {
+		w := load(t, text)
+		if w.Script != want {
+			t.Errorf("%q: have %q, want %q", text, w.Script, want)
+		}
+		if w.Env != nil && (w.Env["A"] != "a\tb" || w.Env["B"] != "1\t2") {
+			t.Errorf("env %q", w.Env)
+		}
+	}
+}
+
 func TestColonsInFlow(t *testing.T) {
 	t.Parallel()
 	w := load(t, `
