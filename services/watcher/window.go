@@ -23,6 +23,7 @@ const (
 // window finds, while the lines of a log pass, the first one that looks like an
 // error, what stands around it, and the end of the log.
 type window struct {
+	// number counts the lines so far.
 	number int
 	// last are the lines seen last, tailLines at most; in a ring.
 	last []string
@@ -35,23 +36,23 @@ type window struct {
 
 // add takes the next line.
 func (w *window) add(line string) {
-	w.number++
 	short := strings.Clone(cutText(line, maxExcerpt))
 	switch {
 	case w.first == 0 && looksLikeError(line):
-		w.first, w.text = w.number, strings.Clone(cutText(errorText(line), maxFirst))
+		w.first, w.text = w.number+1, strings.Clone(cutText(errorText(line), maxFirst))
 		before := w.tail()
 		before = before[max(0, len(before)-around):]
-		w.start = w.number - len(before)
+		w.start = w.first - len(before)
 		w.lines = append(append(w.lines, before...), short)
-	case w.first != 0 && w.number <= w.first+around:
+	case w.first != 0 && w.number < w.first+around:
 		w.lines = append(w.lines, short)
 	}
 	if len(w.last) < tailLines {
 		w.last = append(w.last, short)
 	} else {
-		w.last[(w.number-1)%tailLines] = short
+		w.last[w.number%tailLines] = short
 	}
+	w.number++
 }
 
 // tail are the last lines in order.
@@ -112,7 +113,7 @@ func cutText(text string, n int) string {
 // hints are what every line that errorLine matches contains, in lower case: a
 // cheap no for almost all lines.
 var hints = []string{
-	"error", "err!", "fail", "panic", "traceback", "exception", "fatal", "not found", ".go:", "no such file",
+	"error", "err!", "[err]", "fail", "panic", "traceback", "exception", "fatal", "not found", ".go:", "no such file",
 	"undefined reference", "segmentation fault", "permission denied", "no rule to make", "e  ",
 }
 
@@ -120,14 +121,15 @@ var hints = []string{
 // wrong.
 var errorLine = regexp.MustCompile(`(?i)` + strings.Join([]string{
 	`^\s*::error\b`, `^\s*##\[error\]`,
-	`(^|[\s\]\[(:'"<>|*-])(\w*error|\w*exception|fatal)(\[\w+\])?\s?:`, // error: TypeError: error[E0308]: fatal:
-	`^\s*\[?(error|fatal|err)\]?\b[ :|-]`,                              // [ERROR] ERROR in, maven, gradle, webpack
-	`^npm err!`, `^error$`,
+	`(^|[\s\]\[(:'"<>|*-])([\w.$]*error|[\w.$]*exception|fatal)(\[\w+\])?\s?:`,     // error: TypeError: error[E0308]: fatal:
+	`\berror (?-i:[A-Z]{1,4})\d+:`,                                                 // tsc, msbuild
+	`^\s*(\[(error|fatal|err)\]|(?-i:ERROR|FATAL)\b|error (in|at|while|during)\b)`, // maven, gradle, webpack, logs
+	`^npm (err!|error)`, `^error$`,
 	`^traceback \(most recent call last\)`,
 	`^(panic|fatal error|thread '.*' panicked)\b`,
 	`^e   `, `^=+ (failures|errors) =+`, // pytest
 	`^\s*--- fail:`, `^fail(\t|$)`, `^\s*(failed|failure|failures?)\b[^=]`, // go test and others
-	`\bfailed\s*$`, `\bbuild failed\b`, `\bassertion failed\b`, `\btests? failed\b`, `\bfailed with\b`,
+	`\bfailed\s*(\[\s*\d+%\])?\s*$`, `\bbuild failed\b`, `\bassertion failed\b`, `\btests? failed\b`, `\bfailed with\b`,
 	`^(vet: )?\S+\.go:\d+:\d+: `,
 	`: (command )?not found$`, `: no such file or directory$`, `: permission denied$`, `undefined reference to`,
 	`segmentation fault`, `no rule to make target`, `\*\*\* \[.*\] error \d`,
@@ -136,7 +138,7 @@ var errorLine = regexp.MustCompile(`(?i)` + strings.Join([]string{
 // noError is what looks like an error and is none.
 var noError = regexp.MustCompile(`(?i)` + strings.Join([]string{
 	`\b(0|no|zero|without( any)?) (\w+ )?(errors?|failures?|failed|exceptions?)\b`,
-	`\b(errors?|failures?|failed|exceptions?)\s*[:=]\s*(0\b|none\b|no\b|false\b|nil\b|null\b)`,
+	`\b(errors?|failures?|failed|exceptions?)\s*[:=]\s*(0|none|no|false|nil|null)\s*($|[,;.)\]}])`,
 	`-w?error\b`, `\b(allow|ignor|expect)\w* (failure|error)`, `continue-on-error`, `fail-?fast`,
 	`^\s*(\+ )?(pass|ok|passed)\b`, `\b(passed|ok)\s*(\[\s*\d+%\])?$`,
 }, "|"))
@@ -147,6 +149,9 @@ func looksLikeError(line string) bool {
 	lower := strings.ToLower(line)
 	for _, hint := range hints {
 		if strings.Contains(lower, hint) {
+			if cmd, ok := parseCommand(line); ok && cmd.name != "error" {
+				return false // a warning, or the title of a group
+			}
 			return errorLine.MatchString(line) && !noError.MatchString(line)
 		}
 	}
