@@ -1,0 +1,646 @@
+package planner
+
+import (
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/litci/litci/pkg/bus"
+	"github.com/litci/litci/pkg/bus/bustest"
+	"github.com/litci/litci/pkg/fakegithub"
+	"github.com/litci/litci/pkg/flow"
+	"github.com/litci/litci/pkg/ghapp"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// world is a planner between a real bus and an emulated GitHub with one repository.
+type world struct {
+	t       *testing.T
+	bus     *bus.Bus
+	gh      *fakegithub.Server
+	dir     string
+	planner *Planner
+	log     tape
+	dead    chan flow.Event
+	count   int
+}
+
+// tape is a log's core that hands on what the planner says of each delivery.
+type tape chan said
+
+type said struct{ message, reason string }
+
+func (t tape) Enabled(zapcore.Level) bool        { return true }
+func (t tape) With([]zapcore.Field) zapcore.Core { return t }
+func (t tape) Sync() error                       { return nil }
+func (t tape) Check(e zapcore.Entry, c *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	return c.AddCore(e, t)
+}
+
+func (t tape) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	s := said{message: e.Message}
+	for _, f := range fields {
+		if f.Key == "reason" || f.Key == "cause" {
+			s.reason = f.String
+		}
+	}
+	t <- s
+	return nil
+}
+
+func setup(t *testing.T) *world {
+	t.Helper()
+	t.Parallel()
+	key, err := fakegithub.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{t: t, dir: t.TempDir(), bus: bustest.New(t), log: make(tape, 100), dead: make(chan flow.Event, 100)}
+	w.git("init", "-q", "-b", "main")
+	w.commit("main", "first", map[string]string{"README.md": "hello"})
+	if w.gh, err = fakegithub.New(fakegithub.Config{AppID: 1, PrivateKey: key}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.gh.AddRepo(fakegithub.Repo{Owner: "octo", Name: "hello", ID: 4711, Dir: w.dir, Installation: 42}); err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(w.gh)
+	t.Cleanup(func() { server.Close(); _ = w.gh.Close() })
+	app, err := ghapp.New(ghapp.Config{
+		BaseURL: server.URL, AppID: 1, PrivateKey: fakegithub.EncodeKey(key),
+		Permissions: map[string]string{"contents": "read", "metadata": "read", "pull_requests": "read"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(app.Close)
+	w.planner = New(w.bus, app, zap.New(w.log))
+	return w
+}
+
+// run starts the planner; it ends with the test.
+func (w *world) run() {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 2)
+	go func() { done <- w.planner.Run(ctx) }()
+	go func() {
+		done <- bus.Tail(ctx, w.bus, flow.Subject[flow.Event](flow.DeadLettersOf("planner")), func(e flow.Event) bool {
+			w.dead <- e
+			return true
+		})
+	}()
+	w.t.Cleanup(func() {
+		cancel()
+		for range 2 {
+			if err := <-done; err != nil {
+				w.t.Error(err)
+			}
+		}
+	})
+}
+
+func (w *world) git(args ...string) string {
+	w.t.Helper()
+	c := exec.CommandContext(w.t.Context(), "git", args...)
+	c.Dir = w.dir
+	c.Env = []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + w.dir, "GIT_CONFIG_NOSYSTEM=1",
+		"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.com",
+	}
+	out, err := c.CombinedOutput()
+	if err != nil {
+		w.t.Fatalf("git %v: %v\n%s", args, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// commit writes files on a branch and returns the commit. The content "-> x" is
+// a symbolic link to x.
+func (w *world) commit(branch, message string, files map[string]string) string {
+	w.t.Helper()
+	w.git("checkout", "-q", "-B", branch)
+	for name, content := range files {
+		full := filepath.Join(w.dir, name)
+		if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
+			w.t.Fatal(err)
+		}
+		var err error
+		if target, link := strings.CutPrefix(content, "-> "); link {
+			err = os.Symlink(target, full)
+		} else {
+			err = os.WriteFile(full, []byte(content), 0o644)
+		}
+		if err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	w.git("add", "-A")
+	w.git("commit", "-q", "--allow-empty", "-m", message)
+	return w.git("rev-parse", "HEAD")
+}
+
+// open opens a pull request without a webhook and returns its event.
+func (w *world) open(pr fakegithub.OpenPull, sha string) flow.Event {
+	w.t.Helper()
+	pr.Owner, pr.Repo, pr.Silent, pr.Author = "octo", "hello", true, "mona"
+	number, err := w.gh.OpenPull(w.t.Context(), pr)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	e := pullEvent("opened")
+	e.PullRequest.Number, e.PullRequest.HeadSHA, e.PullRequest.HeadRef, e.PullRequest.Fork = number, sha, pr.Head, pr.Fork
+	return e
+}
+
+func push(ref, before, after string) flow.Event {
+	e := pushEvent(ref)
+	e.Push.Before, e.Push.After, e.Push.Head = before, after, after
+	return e
+}
+
+// send publishes an event as a delivery of its own.
+func (w *world) send(e flow.Event) {
+	w.t.Helper()
+	w.count++
+	e.Delivery = fmt.Sprintf("%s-%d", w.t.Name(), w.count)
+	if err := bus.Publish(w.t.Context(), w.bus, flow.Events, e); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// hears waits for what the planner says next, and for a part of its reason.
+func (w *world) hears(message, reason string) {
+	w.t.Helper()
+	select {
+	case s := <-w.log:
+		if s.message != message || !strings.Contains(s.reason, reason) {
+			w.t.Fatalf("the planner says %q because of %q, want %q because of %q", s.message, s.reason, message, reason)
+		}
+	case e := <-w.dead:
+		w.t.Fatalf("delivery %s is a dead letter", e.Delivery)
+	case <-time.After(time.Minute):
+		w.t.Fatal("the planner says nothing")
+	}
+}
+
+// plans are all markers that are stored, jobs all jobs, results all results.
+func (w *world) plans() []flow.Plan {
+	sentinel := flow.Plan{Identity: flow.Identity{Run: "sentinel"}}
+	return stored(w, flow.Plans, func() error { return bus.PublishPlan(w.t.Context(), w.bus, sentinel, nil) }, func(p flow.Plan) bool { return p.Run == "sentinel" })
+}
+
+func (w *world) jobs() []flow.Job {
+	sentinel := flow.Job{Job: "sentinel"}
+	return stored(w, flow.Jobs, func() error { return bus.Publish(w.t.Context(), w.bus, flow.Jobs, sentinel) }, func(j flow.Job) bool { return j.Job == "sentinel" })
+}
+
+func (w *world) results() []flow.Result {
+	sentinel := flow.Result{Job: "sentinel"}
+	return stored(w, flow.Results, func() error { return bus.Publish(w.t.Context(), w.bus, flow.Results, sentinel) }, func(r flow.Result) bool { return r.Job == "sentinel" })
+}
+
+// stored reads a subject up to a sentinel, so that what is missing is not waited for.
+func stored[T any](w *world, subject flow.Subject[T], mark func() error, last func(T) bool) (all []T) {
+	w.t.Helper()
+	if err := mark(); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := bus.Tail(w.t.Context(), w.bus, subject, func(msg T) bool {
+		if last(msg) {
+			return false
+		}
+		all = append(all, msg)
+		return true
+	}); err != nil {
+		w.t.Fatal(err)
+	}
+	return all
+}
+
+func folder(files ...string) map[string]string {
+	all := map[string]string{}
+	for i := 0; i < len(files); i += 2 {
+		all[".lightning/workflows/"+files[i]] = files[i+1]
+	}
+	return all
+}
+
+func TestOpenedPullRequestIsPlannedOnce(t *testing.T) {
+	w := setup(t)
+	head := w.commit("topic", "second", folder("a.yml", matrix(3), "b.yml", broken))
+	e := w.open(fakegithub.OpenPull{Head: "topic"}, head)
+	w.run()
+	w.send(e)
+	w.hears("planned", "")
+	e.Action = "synchronize" // the same code by another delivery
+	w.send(e)
+	w.hears("ignored", "planned already")
+
+	plans, jobs := w.plans(), w.jobs()
+	if len(plans) != 1 || len(jobs) != 3 || len(plans[0].Jobs) != 3 || len(plans[0].Problems) != 1 {
+		t.Fatalf("%d plans, %d jobs: %+v", len(plans), len(jobs), plans)
+	}
+	job := jobs[0]
+	if job.Check != "a.yml / a (0)" || job.SHA != head || job.Ref != "refs/pull/1/head" || job.HeadRef != "topic" || job.BaseRef != "main" ||
+		job.File != ".lightning/workflows/a.yml" || job.Script != "true" || job.Env["n"] != "0" || job.QueuedAt.IsZero() || job.Run != plans[0].Run {
+		t.Errorf("the first job is %+v", job)
+	}
+	if !plans[0].PlannedAt.Equal(job.QueuedAt) {
+		t.Error("times differ between the marker and its jobs")
+	}
+	source, err := w.bus.Sources().Get(t.Context(), job.Source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = source.Close() }()
+	gz, err := gzip.NewReader(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := io.ReadAll(gz); err != nil || !strings.Contains(string(text), ".lightning/workflows/a.yml") {
+		t.Errorf("the stored source is not the commit: %v", err)
+	}
+}
+
+// A crash between storing the plan and the ack brings the delivery again; two
+// planners may hold the same one.
+func TestDeliveryInTwoHandsIsPlannedOnce(t *testing.T) {
+	w := setup(t)
+	head := w.commit("topic", "second", folder("a.yml", matrix(3)))
+	e := w.open(fakegithub.OpenPull{Head: "topic"}, head)
+	done := make(chan error, 4)
+	for range cap(done) {
+		go func() { done <- w.planner.plan(t.Context(), e) }()
+	}
+	for range cap(done) {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	if plans, jobs := w.plans(), w.jobs(); len(plans) != 1 || len(jobs) != 3 {
+		t.Errorf("%d plans and %d jobs", len(plans), len(jobs))
+	}
+	if n := w.gh.State().Requests["GET /repos/{owner}/{repo}/tarball/{ref}"]; n != 1 {
+		t.Errorf("%d archives were fetched", n)
+	}
+}
+
+func TestSourceIsStoredOnceForAllEvents(t *testing.T) {
+	w := setup(t)
+	head := w.commit("topic", "second", folder("a.yml", onPull, "b.yml", "name: pushes\ntrigger: push\nrun: 'true'\n"))
+	e := w.open(fakegithub.OpenPull{Head: "topic"}, head)
+	w.run()
+	w.send(e)
+	w.hears("planned", "")
+	w.send(push("refs/heads/topic", zero, head))
+	w.hears("planned", "")
+	if n := w.gh.State().Requests["GET /repos/{owner}/{repo}/tarball/{ref}"]; n != 1 {
+		t.Errorf("%d archives were fetched", n)
+	}
+}
+
+func TestStaleDeliveryIsIgnored(t *testing.T) {
+	w := setup(t)
+	old := w.commit("topic", "second", folder("a.yml", onAll))
+	e := w.open(fakegithub.OpenPull{Head: "topic"}, old)
+	head := w.commit("topic", "third", nil)
+	if _, err := w.gh.Synchronize(t.Context(), "octo", "hello", e.PullRequest.Number, ""); err != nil {
+		t.Fatal(err)
+	}
+	w.run()
+	w.send(e)
+	w.hears("ignored", "stale: the pull request stands at "+head)
+	e.Action, e.PullRequest.HeadSHA = "synchronize", head
+	w.send(e)
+	w.hears("planned", "")
+	if plans := w.plans(); len(plans) != 1 || plans[0].SHA != head {
+		t.Errorf("plans are %+v", plans)
+	}
+}
+
+func TestForkIsGated(t *testing.T) {
+	w := setup(t)
+	head := w.commit("topic", "second [skip ci]", folder("a.yml", matrix(3)))
+	e := w.open(fakegithub.OpenPull{Head: "topic", Fork: true}, head)
+	w.run()
+	w.send(e)
+	w.hears("nothing to run", "gate")
+	results := w.results()
+	if len(results) != 1 || results[0].Conclusion != flow.ActionRequired || results[0].Run == "" || results[0].PullRequest != e.PullRequest.Number {
+		t.Fatalf("results are %+v", results)
+	}
+	for _, want := range []string{head, "3 jobs", "mona/hello"} {
+		if !strings.Contains(results[0].Message, want) {
+			t.Errorf("%q does not name %q", results[0].Message, want)
+		}
+	}
+	if jobs := w.jobs(); len(jobs) > 0 {
+		t.Errorf("%d jobs of a fork", len(jobs))
+	}
+	if has, err := w.bus.Sources().Has(t.Context(), flow.SourceName(4711, head)); has || err != nil {
+		t.Errorf("a fork's source is stored: %t, %v", has, err)
+	}
+}
+
+func TestPushes(t *testing.T) {
+	filtered := "name: x\ntrigger:\n  push:\n    paths: [src/**]\nrun: 'true'\n"
+	for _, c := range []struct {
+		name    string
+		files   map[string]string
+		event   func(w *world, before, head string) flow.Event
+		message string
+		reason  string
+	}{
+		{
+			name: "a branch", files: folder("a.yml", onAll),
+			event:   func(_ *world, before, head string) flow.Event { return push("refs/heads/topic", before, head) },
+			message: "planned",
+		},
+		{
+			name: "a branch with an open pull request", files: folder("a.yml", onAll),
+			event: func(w *world, before, head string) flow.Event {
+				w.open(fakegithub.OpenPull{Head: "topic"}, head)
+				return push("refs/heads/topic", before, head)
+			},
+			message: "ignored", reason: "open pull request",
+		},
+		{
+			name: "a branch with a fork's pull request of the same name", files: folder("a.yml", onAll),
+			event: func(w *world, before, head string) flow.Event {
+				w.open(fakegithub.OpenPull{Head: "topic", Fork: true}, head)
+				return push("refs/heads/topic", before, head)
+			},
+			message: "planned",
+		},
+		{
+			name: "an annotated tag", files: folder("a.yml", onAll),
+			event: func(w *world, _, head string) flow.Event {
+				w.git("tag", "-a", "-m", "one", "v1", head)
+				e := push("refs/tags/v1", zero, w.git("rev-parse", "v1"))
+				e.Push.Head = head
+				return e
+			},
+			message: "planned",
+		},
+		{
+			name: "a deletion", files: folder("a.yml", onAll),
+			event: func(_ *world, before, _ string) flow.Event {
+				e := push("refs/heads/topic", before, zero)
+				e.Push.Deleted, e.Push.Head = true, ""
+				return e
+			},
+			message: "ignored", reason: "deleted",
+		},
+		{
+			name: "no workflow files", files: map[string]string{"src/a": "x"},
+			event:   func(_ *world, before, head string) flow.Event { return push("refs/heads/topic", before, head) },
+			message: "nothing to run", reason: "no_workflows",
+		},
+		{
+			name: "skip words", files: folder("a.yml", onAll),
+			event: func(_ *world, before, head string) flow.Event {
+				e := push("refs/heads/topic", before, head)
+				e.Push.Message = "words [skip ci]"
+				return e
+			},
+			message: "nothing to run", reason: "not_triggered",
+		},
+		{
+			name: "no changed file selected", files: folder("a.yml", filtered),
+			event:   func(_ *world, before, head string) flow.Event { return push("refs/heads/topic", before, head) },
+			message: "nothing to run", reason: "not_triggered",
+		},
+		{
+			name: "a new branch without a selected file", files: folder("a.yml", filtered),
+			event:   func(_ *world, _, head string) flow.Event { return push("refs/heads/topic", zero, head) },
+			message: "nothing to run", reason: "not_triggered",
+		},
+		{
+			name: "a changed file selected", files: map[string]string{"src/a": "x", ".litci.yaml": filtered},
+			event:   func(_ *world, before, head string) flow.Event { return push("refs/heads/topic", before, head) },
+			message: "planned",
+		},
+		{
+			name: "rewritten history runs whatever the paths", files: folder("a.yml", filtered),
+			event: func(w *world, _, head string) flow.Event {
+				w.git("checkout", "-q", "--orphan", "aside")
+				return push("refs/heads/topic", w.commit("aside", "other", nil), head)
+			},
+			message: "planned",
+		},
+		{
+			name: "an unreachable commit before runs whatever the paths", files: folder("a.yml", filtered),
+			event:   func(_ *world, _, head string) flow.Event { return push("refs/heads/topic", sha, head) },
+			message: "planned",
+		},
+		{
+			name: "a symbolic link is no workflow file", files: folder("a.yml", "-> ../../README.md"),
+			event:   func(_ *world, before, head string) flow.Event { return push("refs/heads/topic", before, head) },
+			message: "nothing to run", reason: "config",
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := setup(t)
+			before := w.git("rev-parse", "main")
+			head := w.commit("topic", "second", c.files)
+			e := c.event(w, before, head)
+			w.run()
+			w.send(e)
+			w.hears(c.message, c.reason)
+			if jobs := w.jobs(); (len(jobs) > 0) != (c.message == "planned") || len(jobs) > 0 && jobs[0].SHA != head {
+				t.Errorf("jobs are %+v", jobs)
+			}
+		})
+	}
+}
+
+func TestSkipWordsNeedWritePermission(t *testing.T) {
+	for _, c := range []struct{ permission, message string }{{"write", "nothing to run"}, {"read", "planned"}} {
+		t.Run(c.permission, func(t *testing.T) {
+			w := setup(t)
+			head := w.commit("topic", "words\n\n[skip ci]", folder("a.yml", onAll))
+			e := w.open(fakegithub.OpenPull{Head: "topic", Permission: c.permission}, head)
+			w.run()
+			w.send(e)
+			w.hears(c.message, "")
+		})
+	}
+}
+
+func TestPathsOfAPullRequest(t *testing.T) {
+	for _, c := range []struct{ name, path, message string }{
+		{"selected", "src/a", "planned"}, {"not selected", "docs/a", "nothing to run"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := setup(t)
+			w.commit("main", "workflow", folder("a.yml", "name: x\ntrigger:\n  pull_request:\n    paths: [src/**]\nrun: 'true'\n"))
+			head := w.commit("topic", "second", map[string]string{c.path: "x"})
+			e := w.open(fakegithub.OpenPull{Head: "topic"}, head)
+			w.run()
+			w.send(e)
+			w.hears(c.message, "")
+		})
+	}
+}
+
+func TestLargeTreeIsReadByItsFolder(t *testing.T) {
+	w := setup(t)
+	files := folder("a.yml", onAll)
+	for i := range 20 {
+		files[fmt.Sprintf("src/%d", i)] = "x"
+	}
+	head := w.commit("topic", "second", files)
+	key, err := fakegithub.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	gh, err := fakegithub.New(fakegithub.Config{AppID: 1, PrivateKey: key, Limits: fakegithub.Limits{TreeEntries: 5}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := gh.AddRepo(fakegithub.Repo{Owner: "octo", Name: "hello", ID: 4711, Dir: w.dir, Installation: 42}); err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(gh)
+	t.Cleanup(func() { server.Close(); _ = gh.Close() })
+	app, err := ghapp.New(ghapp.Config{BaseURL: server.URL, AppID: 1, PrivateKey: fakegithub.EncodeKey(key)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(app.Close)
+	w.planner = New(w.bus, app, zap.New(w.log))
+	w.run()
+	w.send(push("refs/heads/topic", zero, head))
+	w.hears("planned", "")
+	if jobs := w.jobs(); len(jobs) != 1 || jobs[0].File != ".lightning/workflows/a.yml" {
+		t.Errorf("jobs are %+v", jobs)
+	}
+}
+
+func TestLimitBringsTheDeliveryAgain(t *testing.T) {
+	w := setup(t)
+	head := w.commit("topic", "second", folder("a.yml", onAll))
+	const tree = "/repos/{owner}/{repo}/git/trees/{tree_sha}"
+	w.gh.AddFaults(fakegithub.Fault{Method: "GET", Path: tree, Status: 403, Headers: map[string]string{"Retry-After": "1"}})
+	w.run()
+	w.send(push("refs/heads/topic", zero, head))
+	w.hears("planned", "")
+	if n := w.gh.State().Requests["GET "+tree]; n != 2 {
+		t.Errorf("%d requests, want one before the limit and one after", n)
+	}
+}
+
+func TestWhatGitHubRefusesIsDropped(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		event func(*flow.Event)
+		setup func(*world)
+	}{
+		{"an unknown commit", func(e *flow.Event) { e.Push.Head, e.Push.After = sha, sha }, func(*world) {}},
+		{"an unknown repository", func(e *flow.Event) { e.Repo = flow.Repo{ID: 5, Owner: "octo", Name: "gone"} }, func(*world) {}},
+		{"an unknown installation", func(e *flow.Event) { e.Installation = 43 }, func(*world) {}},
+		{"a suspended installation", func(*flow.Event) {}, func(w *world) {
+			if err := w.gh.Suspend(42, true); err != nil {
+				w.t.Fatal(err)
+			}
+		}},
+		{"no commit at all", func(e *flow.Event) { e.Push.Head, e.Push.After = "x", "x" }, func(*world) {}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := setup(t)
+			e := push("refs/heads/topic", zero, w.commit("topic", "second", folder("a.yml", onAll)))
+			c.event(&e)
+			c.setup(w)
+			w.run()
+			w.send(e)
+			select {
+			case <-w.dead:
+			case s := <-w.log:
+				t.Errorf("the planner says %+v", s)
+			case <-time.After(time.Minute):
+				t.Error("no dead letter")
+			}
+		})
+	}
+}
+
+func TestTooLargeSourceIsSaid(t *testing.T) {
+	w := setup(t)
+	head := w.commit("topic", "second", folder("a.yml", onAll))
+	w.planner.archiveLimit = 10
+	w.run()
+	w.send(push("refs/heads/topic", zero, head))
+	w.hears("nothing to run", "config")
+	results := w.results()
+	if len(results) != 1 || results[0].Conclusion != flow.Failure || !strings.Contains(results[0].Message, "source archive") {
+		t.Errorf("results are %+v", results)
+	}
+	if has, err := w.bus.Sources().Has(t.Context(), flow.SourceName(4711, head)); has || err != nil {
+		t.Errorf("a part of the source is stored: %t, %v", has, err)
+	}
+	if len(w.jobs()) > 0 {
+		t.Error("jobs without a source")
+	}
+}
+
+func TestPoolIsServedOnceALauncherCame(t *testing.T) {
+	w := setup(t)
+	head := w.commit("topic", "second", folder("a.yml", onAll+"pool: desk\n"))
+	w.run()
+	w.send(push("refs/heads/topic", zero, head))
+	w.hears("nothing to run", "config")
+	ctx, cancel := context.WithCancel(t.Context())
+	taken := make(chan flow.Job, 10)
+	done := make(chan error, 1)
+	go func() {
+		done <- bus.Consume(ctx, w.bus, flow.Jobs, bus.Consumer{Service: "launcher", Pool: "desk"}, func(_ context.Context, j flow.Job) error {
+			taken <- j
+			return nil
+		})
+	}()
+	for served := false; !served; {
+		var err error
+		if served, err = w.bus.Serves(ctx, "desk"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.send(push("refs/heads/next", zero, head))
+	w.hears("planned", "")
+	if job := <-taken; job.Pool != "desk" || job.SHA != head {
+		t.Errorf("the pool takes %+v", job)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLimitedReaderFailsBeyondItsLimit(t *testing.T) {
+	for size, fits := range map[int]bool{0: true, 9: true, 10: true, 11: false} {
+		text, err := io.ReadAll(&limited{strings.NewReader(strings.Repeat("x", size)), 10})
+		if fits != (err == nil) || fits && len(text) != size || !fits && !errors.Is(err, errTooLarge) {
+			t.Errorf("%d bytes: %d read, %v", size, len(text), err)
+		}
+	}
+	if _, err := io.ReadAll(&limited{io.MultiReader(strings.NewReader("x"), failing{}), 10}); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("a broken download: %v", err)
+	}
+}
+
+type failing struct{}
+
+func (failing) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
