@@ -45,7 +45,7 @@ func (r *reader) parse(data []byte) (root *node) {
 	if !ok {
 		return nil
 	}
-	// The library is known to panic on some malformed input.
+	// A panic of the library, should an input find one, stays the fault of that file.
 	defer func() {
 		if p := recover(); p != nil {
 			r.errorf(position{}, "the file is not YAML that can be read (%v)", p)
