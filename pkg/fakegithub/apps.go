@@ -189,7 +189,7 @@ func (c *call) createToken() (reply, error) {
 	}
 	selected := slices.DeleteFunc(s.sortedRepos(), func(r *repo) bool {
 		wanted := slices.Contains(ask.RepositoryIDs, r.ID) ||
-			slices.ContainsFunc(ask.Repositories, func(name string) bool { return strings.EqualFold(name, r.Name) })
+			slices.ContainsFunc(ask.Repositories, func(name string) bool { return strings.EqualFold(name, *r.name.Load()) })
 		return r.installation != in || !wanted
 	})
 	if len(selected) < distinct(ask.RepositoryIDs)+distinct(ask.Repositories) {

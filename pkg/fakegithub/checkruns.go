@@ -96,7 +96,7 @@ func (l links) pullsAt(r *repo, sha string) []object {
 		if p.closedAt != nil || p.headSHA != sha || p.headRepo != r {
 			continue
 		}
-		where := object{"id": r.ID, "url": l.api + "/repos/" + r.fullName(), "name": r.Name}
+		where := object{"id": r.ID, "url": l.api + "/repos/" + r.fullName(), "name": *r.name.Load()}
 		shown = append(shown, object{
 			"id": p.id, "number": p.number, "url": fmt.Sprintf("%s/repos/%s/pulls/%d", l.api, r.fullName(), p.number),
 			"head": object{"ref": p.headRef, "sha": p.headSHA, "repo": where},

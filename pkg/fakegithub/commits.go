@@ -87,9 +87,6 @@ func (l links) files(r *repo, sha string, changes []change) []object {
 }
 
 func (c *call) getCommit() (reply, error) {
-	if err := c.emptyRepo(); err != nil {
-		return reply{}, err
-	}
 	sha, err := c.commitOf(c.params["ref"], noSuchCommit(c.params["ref"]))
 	if err != nil {
 		return reply{}, err
@@ -125,9 +122,6 @@ func (c *call) getCommit() (reply, error) {
 }
 
 func (c *call) listCommits() (reply, error) {
-	if err := c.emptyRepo(); err != nil {
-		return reply{}, err
-	}
 	q := c.r.URL.Query()
 	start := q.Get("sha")
 	if start == "" {

@@ -187,7 +187,7 @@ func (s *Server) serveDownload(w http.ResponseWriter, r *http.Request, params ma
 		http.Error(w, "404: Not Found", http.StatusNotFound)
 		return
 	}
-	top := d.repo.Owner + "-" + d.repo.Name + "-" + d.sha[:7]
+	top := strings.Replace(d.repo.fullName(), "/", "-", 1) + "-" + d.sha[:7]
 	s.mu.Unlock()
 	contentType := "application/x-gzip"
 	if d.format == "zip" {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -17,7 +18,8 @@ import (
 // errNoObject says that a name leads to no object of the wanted type.
 var errNoObject = errors.New("no such object")
 
-// gitDir is a local git repository, read through the git command. Names that
+// gitDir is the directory of a local git repository's data, such as
+// /srv/hello.git or /src/hello/.git. It is read through the git command; names that
 // come from requests reach git on its standard input or as full object ids,
 // never as arguments, so that none is taken for an option.
 type gitDir string
@@ -26,7 +28,8 @@ type gitDir string
 // configuration, no prompts, no locks, names taken literally.
 func (g gitDir) command(ctx context.Context, args ...string) *exec.Cmd {
 	args = append([]string{
-		"-C", string(g), "-c", "safe.directory=*", "-c", "core.quotePath=false", "-c", "core.fsmonitor=false",
+		"--git-dir=" + string(g), "-c", "safe.directory=*", "-c", "core.quotePath=false", "-c", "core.fsmonitor=false",
+		"-c", "i18n.logOutputEncoding=UTF-8",
 	}, args...)
 	cmd := exec.CommandContext(ctx, "git", args...)
 	cmd.Env = []string{
@@ -34,6 +37,28 @@ func (g gitDir) command(ctx context.Context, args ...string) *exec.Cmd {
 		"GIT_TERMINAL_PROMPT=0", "GIT_OPTIONAL_LOCKS=0", "GIT_LITERAL_PATHSPECS=1", "GIT_NO_REPLACE_OBJECTS=1",
 	}
 	return cmd
+}
+
+// openGit finds the repository at dir, which may be its work tree or bare.
+func openGit(ctx context.Context, dir string) (gitDir, error) {
+	absolute, err := filepath.Abs(dir)
+	if err != nil {
+		return "", fmt.Errorf("git directory: %w", err)
+	}
+	// A directory inside another repository's work tree is not that repository.
+	git := gitDir(filepath.Join(absolute, ".git"))
+	if _, err := os.Stat(string(git)); err != nil {
+		git = gitDir(absolute)
+	}
+	out, err := git.run(ctx, "", "rev-parse", "--show-object-format", "--absolute-git-dir")
+	if err != nil {
+		return "", err
+	}
+	format, found, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+	if format != "sha1" {
+		return "", fmt.Errorf("git in %s: object format %s; GitHub has sha1 only", dir, format)
+	}
+	return gitDir(found), nil
 }
 
 // run returns what git prints.
@@ -173,8 +198,11 @@ func isHex(s string) bool {
 	return true
 }
 
+// badName matches what git's rules for references forbid.
+var badName = regexp.MustCompile(`[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|^[-./]|[./]$|\.lock$`)
+
 // validName holds a name from a request to git's rules for references, which
 // leave no room for revision syntax or line breaks.
 func validName(name string) bool {
-	return name != "" && name != "@" && !regexp.MustCompile(`[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|^[-./]|[./]$|\.lock$`).MatchString(name)
+	return name != "" && name != "@" && !badName.MatchString(name)
 }

@@ -2,8 +2,8 @@ package fakegithub
 
 import (
 	"encoding/json"
+	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -82,7 +82,7 @@ type labelInput struct {
 }
 
 func (in labelInput) validate(f *faultsOf) error {
-	if in.Color != nil && !regexp.MustCompile(`^[0-9a-fA-F]{6}$`).MatchString(*in.Color) {
+	if in.Color != nil && (len(*in.Color) != 6 || !isHex(strings.ToLower(*in.Color))) {
 		f.add("color", "invalid", "color is not a hexadecimal code of six digits")
 	}
 	if in.Description != nil {
@@ -241,7 +241,7 @@ func (c *call) removeIssueLabel() (reply, error) {
 	}
 	lb := c.repo.labelNamed(c.params["name"])
 	if lb == nil || !slices.Contains(p.labels, lb) {
-		return reply{}, refuse(404, "Label does not exist")
+		return reply{}, refuse(http.StatusNotFound, "Label does not exist")
 	}
 	p.labels = slices.DeleteFunc(p.labels, func(have *label) bool { return have == lb })
 	return ok(c.urls.labels(c.repo, p.labels))

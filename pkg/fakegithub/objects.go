@@ -31,8 +31,9 @@ func (c *call) accepts(kind string) bool {
 	return false
 }
 
-// emptyRepo refuses reading objects of a repository without commits.
-func (c *call) emptyRepo() error {
+// missing is how to refuse what git does not have: a conflict when the
+// repository has nothing at all.
+func (c *call) missing(orElse error) error {
 	refs, err := c.repo.git.refs(c.r.Context(), "refs/")
 	if err != nil {
 		return err
@@ -40,7 +41,7 @@ func (c *call) emptyRepo() error {
 	if len(refs) == 0 {
 		return refuse(http.StatusConflict, "Git Repository is empty.")
 	}
-	return nil
+	return orElse
 }
 
 func (c *call) getBlob() (reply, error) {
@@ -83,12 +84,9 @@ func base64Lines(body []byte) string {
 }
 
 func (c *call) getTree() (reply, error) {
-	if err := c.emptyRepo(); err != nil {
-		return reply{}, err
-	}
 	found, err := c.s.resolve(c.r.Context(), c.repo, c.params["tree_sha"], "tree")
 	if errors.Is(err, errNoObject) {
-		return reply{}, notFound()
+		return reply{}, c.missing(notFound())
 	}
 	if err != nil {
 		return reply{}, err
@@ -163,12 +161,14 @@ func (c *call) listMatchingRefs() (reply, error) {
 
 // allRefs lists the references that begin with prefix, pull requests' too.
 func (c *call) allRefs(prefix string) ([]gitRef, error) {
-	if err := c.emptyRepo(); err != nil {
-		return nil, err
-	}
 	found, err := c.repo.git.refs(c.r.Context(), prefix)
 	if err != nil {
 		return nil, err
+	}
+	if len(found) == 0 {
+		if err := c.missing(nil); err != nil {
+			return nil, err
+		}
 	}
 	for _, ref := range c.s.pullRefs(c.repo) {
 		if strings.HasPrefix(ref.name, prefix) {

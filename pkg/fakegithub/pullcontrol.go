@@ -110,10 +110,12 @@ func (s *Server) forkOf(r *repo, author *user) *repo {
 			return p.headRepo
 		}
 	}
-	return &repo{
-		Repo:  Repo{Owner: author.login, Name: r.Name, ID: s.id(), DefaultBranch: r.DefaultBranch, Private: r.Private},
+	fork := &repo{
+		Repo:  Repo{Owner: author.login, ID: s.id(), DefaultBranch: r.DefaultBranch, Private: r.Private},
 		owner: author, createdAt: s.now(),
 	}
+	fork.name.Store(r.name.Load())
+	return fork
 }
 
 // measure sets what git says of a pull request: its ends and its size.

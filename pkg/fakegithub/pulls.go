@@ -3,6 +3,7 @@ package fakegithub
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"regexp"
 	"slices"
@@ -185,9 +186,12 @@ func (c *call) pullOf(param string) (*pull, error) {
 	return c.repo.pullNumbered(number)
 }
 
+// pullHeadName matches the names of pull requests' heads.
+var pullHeadName = regexp.MustCompile(`^(?:refs/)?pull/([0-9]{1,9})/head$`)
+
 // pullHead returns the commit that pull/N/head names, "" for other names.
 func (s *Server) pullHead(r *repo, name string) string {
-	parts := regexp.MustCompile(`^(?:refs/)?pull/([0-9]{1,9})/head$`).FindStringSubmatch(name)
+	parts := pullHeadName.FindStringSubmatch(name)
 	if parts == nil {
 		return ""
 	}
@@ -239,7 +243,7 @@ func (c *call) listPulls() (reply, error) {
 	for _, p := range cut {
 		shown = append(shown, s.pullSimple(c.urls, c.repo, p))
 	}
-	return reply{status: 200, body: shown, header: header}, nil
+	return reply{status: http.StatusOK, body: shown, header: header}, nil
 }
 
 // sortPulls orders by created (newest first unless said otherwise) or updated.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -24,7 +25,8 @@ type Repo struct {
 
 // repo is a repository with all that GitHub keeps beside its git objects.
 type repo struct {
-	Repo
+	Repo          // as it was added; its name now is in name
+	name          atomic.Pointer[string]
 	git           gitDir
 	owner         *user
 	installation  *installation
@@ -41,7 +43,7 @@ type repo struct {
 	lastNumber    int
 }
 
-func (r *repo) fullName() string { return r.Owner + "/" + r.Name }
+func (r *repo) fullName() string { return r.Owner + "/" + *r.name.Load() }
 
 // AddRepo offers a local git repository under a name. The App is installed on
 // it.
@@ -51,8 +53,8 @@ func (s *Server) AddRepo(add Repo) error {
 	}
 	ctx, stop := context.WithTimeout(context.Background(), gitTimeout)
 	defer stop()
-	git := gitDir(add.Dir)
-	if _, err := git.run(ctx, "", "rev-parse", "--git-dir"); err != nil {
+	git, err := openGit(ctx, add.Dir)
+	if err != nil {
 		return fmt.Errorf("repository %s/%s: %w", add.Owner, add.Name, err)
 	}
 	if add.DefaultBranch == "" {
@@ -90,10 +92,12 @@ func (s *Server) AddRepo(add Repo) error {
 		add.ID = s.id()
 	}
 	add.Installation = in.ID
-	s.repos[key] = &repo{
+	r := &repo{
 		Repo: add, git: git, owner: owner, installation: in, createdAt: s.now(), tips: tips,
 		known: map[string]bool{}, collaborators: map[string]string{strings.ToLower(owner.login): "admin"},
 	}
+	r.name.Store(&add.Name)
+	s.repos[key] = r
 	return nil
 }
 
@@ -115,7 +119,7 @@ func (s *Server) RenameRepo(owner, name, to string) error {
 	}
 	delete(s.repos, from)
 	delete(s.renamed, target)
-	r.Name = to
+	r.name.Store(&to)
 	s.repos[target], s.renamed[from] = r, r
 	return nil
 }
@@ -171,7 +175,7 @@ func (s *Server) resolve(ctx context.Context, r *repo, name, kind string) (gitOb
 func (c *call) commitOf(name string, orElse error) (string, error) {
 	found, err := c.s.resolve(c.r.Context(), c.repo, name, "commit")
 	if errors.Is(err, errNoObject) {
-		return "", orElse
+		return "", c.missing(orElse)
 	}
 	return found.sha, err
 }
@@ -222,7 +226,7 @@ func (l links) repo(r *repo) object {
 		visibility = "private"
 	}
 	shown := object{
-		"id": r.ID, "node_id": nodeID("R", r.ID), "name": r.Name, "full_name": r.fullName(), "owner": l.user(r.owner),
+		"id": r.ID, "node_id": nodeID("R", r.ID), "name": *r.name.Load(), "full_name": r.fullName(), "owner": l.user(r.owner),
 		"private": r.Private, "visibility": visibility, "html_url": html, "url": url, "description": nil, "fork": false,
 		"homepage": nil, "language": nil, "license": nil, "mirror_url": nil, "default_branch": r.DefaultBranch,
 		"size": 0, "forks": 0, "forks_count": 0, "stargazers_count": 0, "watchers": 0, "watchers_count": 0,

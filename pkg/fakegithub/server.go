@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -90,7 +91,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.AppSlug == "" {
 		cfg.AppSlug = "litci"
 	}
-	if cfg.Permissions == nil {
+	if cfg.Permissions = maps.Clone(cfg.Permissions); cfg.Permissions == nil {
 		cfg.Permissions = defaultPermissions()
 	}
 	if cfg.Now == nil {
@@ -132,6 +133,9 @@ func New(cfg Config) (*Server, error) {
 	s.routes = routes()
 	return s, nil
 }
+
+// Config returns the configuration with its defaults filled in.
+func (s *Server) Config() Config { return s.cfg }
 
 // SetWebhookURL changes where events go; empty switches them off.
 func (s *Server) SetWebhookURL(url string) {

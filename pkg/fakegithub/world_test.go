@@ -87,18 +87,7 @@ func setup(t *testing.T, change func(*fakegithub.Config), options ...fakegithubt
 	if change != nil {
 		change(&cfg)
 	}
-	w.server, err = fakegithub.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	web := httptest.NewServer(fakegithubtest.Handler(t, w.server, options...))
-	w.url = web.URL
-	t.Cleanup(func() {
-		web.Close()
-		if err := w.server.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	w.server, w.url = fakegithubtest.Start(t, cfg, options...)
 	err = w.server.AddRepo(fakegithub.Repo{Owner: owner, Name: repoName, ID: repoID, Dir: w.dir})
 	if err != nil {
 		t.Fatal(err)
