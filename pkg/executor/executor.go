@@ -35,8 +35,9 @@ type Executor interface {
 	Observe(ctx context.Context, h Handle) (State, error)
 
 	// Logs reads the job's log, stdout and stderr together, from a byte offset to
-	// what is there now; it does not wait for more. From inside a part that was
-	// dropped it returns a GapError that names where the log goes on.
+	// what is there now; it does not wait for more. A reader ends where a part was
+	// dropped; from inside that part Logs returns a GapError that names where the log
+	// goes on.
 	Logs(ctx context.Context, h Handle, from int64) (io.ReadCloser, error)
 
 	// Stop asks the job to end, and ends its whole process tree when grace is over.
@@ -89,7 +90,7 @@ type Spec struct {
 	// Interruptible allows a machine that its provider may take back.
 	Interruptible bool
 	// Timeout bounds the run from the script's start; it holds with every service
-	// of litci down.
+	// of litci down. Zero means no bound.
 	Timeout time.Duration
 	// Grace is the time between TERM and KILL when the job times out.
 	Grace time.Duration

@@ -199,7 +199,7 @@ setsid bash -c 'trap "" TERM; echo $$; while :; do sleep 1 || :; done' &
 		end    string
 		reason executor.Reason
 	}{
-		"normal end": {"while test $(wc -l <../log/0*) -lt 3; do sleep 0.01; done\nexit 0\n", executor.ReasonExit},
+		"normal end": {"while test $(cat ../log/0* 2>/dev/null | wc -l) -lt 3; do sleep 0.01; done\nexit 0\n", executor.ReasonExit},
 		"deadline":   {"while :; do sleep 1 || :; done\n", executor.ReasonTimeout},
 	} {
 		t.Run(name, func(t *testing.T) {

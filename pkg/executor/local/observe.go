@@ -87,7 +87,7 @@ func (e *Executor) waiting(f folder) (*status, error) {
 // begin, so taking the lock disturbs nobody; it orders those who find the loss at
 // the same time.
 func (e *Executor) settle(f folder) (executor.State, error) {
-	l, err := tryLock(f.at(runLock), false)
+	l, err := tryLock(f.at(runLock), true)
 	held := errors.Is(err, errHeld)
 	if err != nil && !held {
 		return executor.State{}, fmt.Errorf("job %s: %w", f.id(), err)
