@@ -22,6 +22,8 @@ type App interface {
 	Login(ctx context.Context) (string, error)
 	// Client speaks for an installation and is good for one repository.
 	Client(installation, repo int64) (*github.Client, error)
+	// Close gives up idle connections.
+	Close()
 }
 
 // hub are the calls to GitHub that this service makes, for one repository.
@@ -79,7 +81,7 @@ type wireOutput struct {
 
 func wire(c check, sha string, annotations []annotation) wireCheck {
 	return wireCheck{
-		Name: c.Name, HeadSHA: sha, ExternalID: c.ExternalID, DetailsURL: c.DetailsURL,
+		Name: orElse(c.Name, c.ExternalID), HeadSHA: sha, ExternalID: c.ExternalID, DetailsURL: c.DetailsURL,
 		Status: c.Status, Conclusion: c.Conclusion, StartedAt: c.StartedAt, CompletedAt: c.CompletedAt,
 		Output: wireOutput{Title: c.Title, Summary: c.Summary, Text: c.Text, Annotations: annotations},
 	}

@@ -109,6 +109,10 @@ func (p *Pages) handler() http.Handler {
 	return mux
 }
 
+// longestAnswer bounds how long a reader may take for a page or a log; live
+// tails renew it with every event.
+const longestAnswer = 10 * time.Minute
+
 // errNoPage is answered with 404: a wrong signature and an unknown run look the same.
 var errNoPage = errors.New("no such page")
 
@@ -123,6 +127,8 @@ func (p *Pages) guard(serve func(http.ResponseWriter, *http.Request) error) http
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("X-Frame-Options", "DENY")
 		h.Set("X-Robots-Tag", "noindex, nofollow")
+		// Where deadlines are not supported the connection's own end must do.
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(longestAnswer))
 		err := errNoPage
 		if p.links.valid(r.PathValue("run"), r.PathValue("signature")) {
 			err = serve(w, r)

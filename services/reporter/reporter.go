@@ -21,6 +21,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"sync"
 	"time"
@@ -34,6 +35,10 @@ import (
 
 // Reporter is the service.
 type Reporter struct {
+	// QueueTimeout is the launchers' queue deadline; the reporter ends what no
+	// launcher ends well after it.
+	QueueTimeout time.Duration
+
 	bus   *bus.Bus
 	app   App
 	links links
@@ -46,6 +51,8 @@ type Reporter struct {
 	// checkEvery, sumEvery and commentEvery are the least times between two
 	// writes of progress; verdicts do not wait.
 	checkEvery, sumEvery, commentEvery time.Duration
+	// sweepEvery is the time between two looks for jobs that nobody takes.
+	sweepEvery time.Duration
 }
 
 // places is how many messages are in hand at once. Handlers mostly wait for a
@@ -58,12 +65,15 @@ const flights = 4
 // New returns a Reporter that writes to GitHub as app and serves pages.
 func New(b *bus.Bus, app App, pages *Pages, log *zap.Logger) *Reporter {
 	return &Reporter{
+		QueueTimeout: time.Hour,
+
 		bus: b, app: app, links: pages.links, log: log, pages: pages,
 		desk: newDesk(flights),
 		turns: &turns{
 			kv: b.Runs(), life: rand.Text(), lease: 30 * time.Second, poll: 100 * time.Millisecond, now: time.Now,
 		},
 		checkEvery: 2 * time.Second, sumEvery: 3 * time.Second, commentEvery: 5 * time.Second,
+		sweepEvery: time.Minute,
 	}
 }
 
@@ -73,6 +83,7 @@ func (r *Reporter) Run(ctx context.Context) error {
 	defer stop()
 	parts := []func() error{
 		func() error { return r.pages.Run(ctx) },
+		func() error { return r.sweep(ctx) },
 		func() error {
 			return bus.Consume(ctx, r.bus, flow.Plans, bus.Consumer{Service: "reporter", Durable: "reporter-plans", Places: places}, r.planned)
 		},
@@ -96,8 +107,12 @@ func (r *Reporter) Run(ctx context.Context) error {
 	}
 	wait.Wait()
 	r.desk.close()
+	r.app.Close()
 	return errors.Join(errs...)
 }
+
+// Addr is where the report pages are served.
+func (r *Reporter) Addr() net.Addr { return r.pages.Addr() }
 
 // planned learns a run and shows what it has beside jobs. The jobs' own
 // messages show the jobs.
@@ -139,7 +154,10 @@ func (r *Reporter) known(ctx context.Context, run runState) error {
 
 // queued learns that an attempt waits to be started.
 func (r *Reporter) queued(ctx context.Context, j flow.Job) error {
-	return r.move(ctx, j.Identity, j.Index, j.Attempt > 1, func(s *jobState) bool { return foldJob(s, j) })
+	if err := r.move(ctx, j.Identity, j.Index, j.Attempt > 1, func(s *jobState) bool { return foldJob(s, j) }); err != nil {
+		return err
+	}
+	return r.expect(ctx, j)
 }
 
 // moved learns that an attempt changed state.
@@ -184,12 +202,40 @@ func (r *Reporter) ended(ctx context.Context, result flow.Result) error {
 	if err != nil {
 		return fmt.Errorf("verdict of %s: %w", result.Job, err)
 	}
-	err = r.refusal(r.do(ctx, append(r.summaries(id, true), r.jobErrand(id, result.Index, true))), id)
+	decides, err := r.decides(ctx, id)
+	if err != nil {
+		return fmt.Errorf("verdict of %s: %w", result.Job, err)
+	}
+	err = r.refusal(r.do(ctx, append(r.summaries(id, decides), r.jobErrand(id, result.Index, true))), id)
 	if err == nil {
 		r.log.Info("reported", append(fields(id), zap.String("job", result.Job), zap.Int("attempt", state.Attempt),
 			zap.String("conclusion", string(state.Conclusion)))...)
 	}
 	return err
+}
+
+// decides says that the commit's verdict is reached now: it fails for the first
+// time, or nothing of it is open any more. Other jobs' verdicts are progress for
+// the aggregate and the comment; sending each at once would use up GitHub's
+// limits on a run of many jobs.
+func (r *Reporter) decides(ctx context.Context, id flow.Identity) (bool, error) {
+	refs, err := load[runRefs](ctx, r.bus.Runs(), commitKey(id.Repo.ID, id.SHA))
+	if err != nil {
+		return false, err
+	}
+	views, err := r.views(ctx, refs.all())
+	if err != nil {
+		return false, err
+	}
+	s := sumUp(views, r.links)
+	if !slices.ContainsFunc(s.rows, row.open) {
+		return true, nil
+	}
+	if s.count().failed == 0 {
+		return false, nil
+	}
+	p, err := r.turns.read(ctx, "post."+commitKey(id.Repo.ID, id.SHA))
+	return !p.Final, err
 }
 
 // jobErrand brings a job's check run up to date.

@@ -453,3 +453,41 @@ func TestAttempts(t *testing.T) {
 		t.Errorf("the aggregate is %s", concluded(c))
 	}
 }
+
+// Forty jobs that all begin and end within a minute stay within GitHub's limits,
+// which would otherwise hold the verdicts back.
+func TestFortyJobsStayWithinGitHubsLimits(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fakegithub.Limits{})
+	r := w.reporter(nil)
+	r.checkEvery, r.sumEvery, r.commentEvery = 2*time.Second, 3*time.Second, 5*time.Second
+	plan, jobs := w.plan("a", w.shas[2], 40, epoch)
+	hand(t, r, plan)
+	var wait sync.WaitGroup
+	take := func(m any) {
+		wait.Go(func() {
+			if err := handle(t.Context(), r, m); err != nil {
+				t.Errorf("%T: %v", m, err)
+			}
+		})
+	}
+	for _, j := range jobs {
+		take(j)
+		take(running(j))
+		take(endOf(j, flow.Success))
+	}
+	wait.Wait()
+	s := w.hub.State()
+	if c := w.only(w.shas[2], "litci"); concluded(c) != "success" || len(s.CheckRuns) != 41 || !strings.Contains(s.Comments[0].Body, "40 passed") {
+		t.Errorf("%s", shown(s))
+	}
+	writes := 0
+	for path, n := range s.Requests {
+		if !strings.HasPrefix(path, "GET") {
+			writes += n
+		}
+	}
+	if writes > 150 { // of the 180 that GitHub allows in a minute
+		t.Errorf("%d writes:\n%s", writes, shown(s))
+	}
+}

@@ -16,6 +16,7 @@ import (
 //	text.<run>.<index>   the parts of its log that checks quote    jobText
 //	commit.<repo>.<sha>  the runs of a commit                      runRefs
 //	pull.<repo>.<n>      the runs of a pull request                runRefs
+//	wait.<run>.<index>   the job that no launcher spoke of yet     expected
 //	post.<…>             what GitHub has: a check run, a comment   post
 func runKey(run string) string                { return "run." + run }
 func jobKey(run string, index int) string     { return fmt.Sprintf("check.%s.%d", run, index) }
@@ -130,6 +131,8 @@ type jobState struct {
 	Mode           string     `json:"mode,omitempty"`
 	TimeoutMinutes int        `json:"timeout_minutes,omitempty"`
 	State          flow.State `json:"state,omitempty"`
+	// Heard says that a launcher or a watcher spoke of the attempt.
+	Heard bool `json:"heard,omitempty"`
 	// Message is what the message of the highest rank said.
 	Message string `json:"message,omitempty"`
 	// Notes are kept sorted, so that the order of messages does not show.

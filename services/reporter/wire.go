@@ -13,6 +13,7 @@ func Wire(env *daemon.Env) (daemon.Runner, error) {
 	app, err := ghapp.New(ghapp.Config{
 		BaseURL: cfg.GitHubURL, AppID: cfg.AppID, PrivateKey: cfg.PrivateKey,
 		Permissions: map[string]string{"checks": "write", "pull_requests": "write", "metadata": "read"},
+		Metrics:     env.Metrics,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reporter: %w", err)
@@ -22,5 +23,9 @@ func Wire(env *daemon.Env) (daemon.Runner, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reporter: %w", err)
 	}
-	return New(env.Bus, app, pages, log), nil
+	r := New(env.Bus, app, pages, log)
+	if cfg.QueueTimeout > 0 {
+		r.QueueTimeout = cfg.QueueTimeout
+	}
+	return r, nil
 }

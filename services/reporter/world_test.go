@@ -128,7 +128,9 @@ func (w *world) await(what string, ok func(fakegithub.State) bool) fakegithub.St
 }
 
 // connect is another process's connection to the bus.
-func (w *world) connect() *bus.Bus { return bustest.Connect(w.t, w.server, bus.Config{Name: "reporter"}) }
+func (w *world) connect() *bus.Bus {
+	return bustest.Connect(w.t, w.server, bus.Config{Name: "reporter"})
+}
 
 // reporter is one more life of the service; transport may be nil.
 func (w *world) reporter(transport http.RoundTripper) *Reporter {
@@ -196,7 +198,9 @@ func (w *world) plan(letter, sha string, n int, at time.Time) (flow.Plan, []flow
 	return p, jobs
 }
 
-func running(j flow.Job) flow.Status { return flow.StatusOf(j, flow.Running, j.QueuedAt.Add(time.Second)) }
+func running(j flow.Job) flow.Status {
+	return flow.StatusOf(j, flow.Running, j.QueuedAt.Add(time.Second))
+}
 
 func endOf(j flow.Job, c flow.Conclusion) flow.Result {
 	r := flow.ResultOf(j, c, flow.CauseExit, "", j.QueuedAt.Add(time.Minute))
