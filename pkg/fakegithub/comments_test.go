@@ -151,6 +151,13 @@ func TestReactionsAndLabels(t *testing.T) {
 	if _, err := c.Issues.RemoveLabelForIssue(ctx, owner, repoName, n, "ok to test"); err != nil {
 		t.Error(err)
 	}
+	labelled := map[string]int{}
+	for _, got := range w.received() {
+		labelled[got.field(t, "action").(string)]++
+	}
+	if labelled["labeled"] != 2 || labelled["unlabeled"] != 1 {
+		t.Errorf("webhooks = %v, want labeled twice and unlabeled once", labelled)
+	}
 	left, _, err := c.Issues.ListLabelsByIssue(ctx, owner, repoName, n, nil)
 	if err != nil || len(left) != 1 || left[0].GetName() != "new" {
 		t.Errorf("labels = %v, %v", left, err)

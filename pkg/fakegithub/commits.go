@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -147,8 +148,8 @@ func (c *call) listCommits() (reply, error) {
 		}
 	}
 	var paths []string
-	if p := q.Get("path"); p != "" {
-		paths = append(paths, p)
+	if name := strings.Trim(path.Clean("/"+q.Get("path")), "/"); name != "" {
+		paths = append(paths, name)
 	}
 	// One more than the page holds says whether there is a next.
 	page, perPage := c.page()

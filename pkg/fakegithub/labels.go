@@ -217,6 +217,7 @@ func (c *call) changeIssueLabels(replace bool) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	before := slices.Clone(p.labels)
 	if replace {
 		p.labels = nil
 	}
@@ -229,7 +230,24 @@ func (c *call) changeIssueLabels(replace bool) (reply, error) {
 			p.labels = append(p.labels, lb)
 		}
 	}
+	c.announceLabels(p, "labeled", p.labels, before)
+	c.announceLabels(p, "unlabeled", before, p.labels)
 	return ok(c.urls.labels(c.repo, p.labels))
+}
+
+// announceLabels sends a pull_request event for each of the labels that is not
+// among the others. s.mu is held.
+func (c *call) announceLabels(p *pull, action string, labels, others []*label) {
+	s := c.s
+	for _, lb := range labels {
+		if slices.Contains(others, lb) {
+			continue
+		}
+		l := s.linksHeld("")
+		payload := s.event(c.repo, action, s.bot())
+		payload["number"], payload["pull_request"], payload["label"] = p.number, s.pull(l, c.repo, p), l.label(c.repo, lb)
+		s.emit("pull_request", payload)
+	}
 }
 
 func (c *call) removeIssueLabel() (reply, error) {
@@ -243,6 +261,8 @@ func (c *call) removeIssueLabel() (reply, error) {
 	if lb == nil || !slices.Contains(p.labels, lb) {
 		return reply{}, refuse(http.StatusNotFound, "Label does not exist")
 	}
+	before := slices.Clone(p.labels)
 	p.labels = slices.DeleteFunc(p.labels, func(have *label) bool { return have == lb })
+	c.announceLabels(p, "unlabeled", before, p.labels)
 	return ok(c.urls.labels(c.repo, p.labels))
 }

@@ -212,9 +212,6 @@ func (w *world) installation() int64 {
 // token mints an installation token.
 func (w *world) token(options *github.InstallationTokenOptions) string {
 	w.t.Helper()
-	if options == nil {
-		options = &github.InstallationTokenOptions{} // nil would be sent as null
-	}
 	made, _, err := w.app().Apps.CreateInstallationToken(w.t.Context(), w.installation(), options)
 	if err != nil {
 		w.t.Fatal(err)
