@@ -235,7 +235,7 @@ func mutate(t *testing.T, body []byte, types []string, visit func(what string, m
 			next()
 		}
 		end := decoder.InputOffset()
-		if !json.Valid(splice(start, end, types[0])) {
+		if !valid(splice(start, end, types[0])) {
 			t.Fatalf("%s was cut out wrongly", path)
 		}
 		for _, other := range types {
