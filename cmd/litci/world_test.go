@@ -200,8 +200,13 @@ func (w *world) untilVerdict() string {
 // aggregate, one comment, and nothing else.
 func (w *world) expectOnce(conclusion string, checks ...string) {
 	w.t.Helper()
-	w.until("one comment with the verdict", func() bool {
+	w.until("every check completed, and one comment that says so", func() bool {
 		state := w.github.State()
+		for _, c := range state.CheckRuns {
+			if c.Status != "completed" {
+				return false
+			}
+		}
 		return len(state.Comments) == 1 && !strings.Contains(state.Comments[0].Body, "running")
 	})
 	state := w.github.State()
