@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// inMemory is how large a log may grow before it goes to a file, in bytes.
+	// inMemory is how much of a log waits in memory before it goes to a file, in bytes.
 	inMemory = 32 << 10
 	// headBytes and tailBytes are what is kept of a large log.
 	headBytes = 32 << 20
@@ -21,9 +21,10 @@ const (
 type archive struct {
 	dir        string
 	head, tail int64
-	size       int64
-	memory     []byte
-	file       *os.File
+	// size is the length of the log; what is not in memory is in the file.
+	size   int64
+	memory []byte
+	file   *os.File
 }
 
 func newArchive(dir string, head, tail int64) *archive {
@@ -32,49 +33,44 @@ func newArchive(dir string, head, tail int64) *archive {
 
 // write appends to the log.
 func (a *archive) write(text string) error {
-	if a.file == nil {
-		if len(a.memory)+len(text) <= inMemory {
-			a.memory = append(a.memory, text...)
-			a.size += int64(len(text))
-			return nil
-		}
+	if len(a.memory)+len(text) > inMemory {
 		if err := a.spill(); err != nil {
 			return err
 		}
 	}
-	return a.writeFile([]byte(text))
+	a.memory = append(a.memory, text...)
+	a.size += int64(len(text))
+	return nil
 }
 
-// spill moves what is in memory to a file. The file has no name, so nothing of it
-// is left behind when the process dies.
+// spill moves what is in memory to the file. The file has no name, so nothing of
+// it is left behind when the process dies.
 func (a *archive) spill() error {
-	file, err := os.CreateTemp(a.dir, "litci-log-*")
-	if err != nil {
-		return fmt.Errorf("log archive: %w", err)
+	if a.file == nil {
+		file, err := os.CreateTemp(a.dir, "litci-log-*")
+		if err != nil {
+			return fmt.Errorf("log archive: %w", err)
+		}
+		a.file = file
+		if err := os.Remove(file.Name()); err != nil {
+			return fmt.Errorf("log archive: %w", err)
+		}
 	}
-	a.file = file
-	if err := os.Remove(file.Name()); err != nil {
-		return fmt.Errorf("log archive: %w", err)
-	}
-	memory := a.memory
-	a.memory, a.size = nil, 0
-	return a.writeFile(memory)
-}
-
-func (a *archive) writeFile(p []byte) error {
-	for len(p) > 0 {
-		place, room := a.size, a.head-a.size
+	p := a.memory
+	for at := a.size - int64(len(p)); len(p) > 0; {
+		place, room := at, a.head-at
 		if room <= 0 {
-			turn := (a.size - a.head) % a.tail
+			turn := (at - a.head) % a.tail
 			place, room = a.head+turn, a.tail-turn
 		}
 		n, err := a.file.WriteAt(p[:min(int64(len(p)), room)], place)
 		if err != nil {
 			return fmt.Errorf("log archive: %w", err)
 		}
-		a.size += int64(n)
+		at += int64(n)
 		p = p[n:]
 	}
+	a.memory = a.memory[:0]
 	return nil
 }
 
@@ -83,6 +79,9 @@ func (a *archive) writeFile(p []byte) error {
 func (a *archive) open() (r io.Reader, dropped int64, err error) {
 	if a.file == nil {
 		return bytes.NewReader(a.memory), 0, nil
+	}
+	if err := a.spill(); err != nil {
+		return nil, 0, err
 	}
 	if a.size <= a.head+a.tail {
 		return io.NewSectionReader(a.file, 0, a.size), 0, nil
