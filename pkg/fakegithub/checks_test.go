@@ -151,7 +151,7 @@ func TestCheckSuites(t *testing.T) {
 	if _, err := c.Checks.ReRequestCheckSuite(ctx, owner, repoName, made.GetID()); err != nil {
 		t.Fatal(err)
 	}
-	if got := w.last(); got.event() != "check_suite" || got.field(t, "action") != "rerequested" || got.field(t, "check_suite.head_sha") != w.sha("main") {
+	if got := w.last(); got.event() != "check_suite" || got.field(t, "action") != "rerequested" || got.field(t, "check_suite.head_commit.id") != w.sha("main") {
 		t.Errorf("webhook = %s %s", got.event(), got.body)
 	}
 	prefs, _, err := c.Checks.SetCheckSuitePreferences(ctx, owner, repoName, github.CheckSuitePreferenceOptions{

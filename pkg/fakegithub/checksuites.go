@@ -237,15 +237,22 @@ func (c *call) listRefCheckSuites() (reply, error) {
 func (c *call) rerequestCheckSuite() (reply, error) {
 	s := c.s
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	of, err := c.suiteOfPath()
 	if err != nil {
+		s.mu.Unlock()
 		return reply{}, err
 	}
 	of.reset = true
+	shown := s.suiteObject(s.linksHeld(""), c.repo, of)
+	s.mu.Unlock()
+	if shown, err = c.withHead(shown); err != nil {
+		return reply{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if of.appID == s.cfg.AppID {
 		payload := s.event(c.repo, "rerequested", s.bot())
-		payload["check_suite"] = s.suiteObject(s.linksHeld(""), c.repo, of)
+		payload["check_suite"] = shown
 		s.emit("check_suite", payload)
 	}
 	return created(object{})

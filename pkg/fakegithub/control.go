@@ -26,7 +26,22 @@ type control struct {
 	body   []byte
 }
 
-// controlPaths is the table of the control paths.
+// controlPaths is the table of the control paths. Bodies are JSON; fields that
+// are not said to be needed may be missing. Answers name the delivery that told
+// the App, with the answer it got: null when there is no webhook address.
+//
+//	GET  /_fake/state                                      State
+//	POST /_fake/repos/{owner}/{repo}/pulls                 {"head" (needed), "base", "author", "permission", "fork", "title", "body", "draft", "number", "silent"}
+//	POST /_fake/repos/{owner}/{repo}/pulls/{n}/synchronize {"head"}
+//	POST /_fake/repos/{owner}/{repo}/pulls/{n}/close       {"merged"}
+//	POST /_fake/repos/{owner}/{repo}/push                  {"ref" (needed), "before", "sender"}
+//	POST /_fake/repos/{owner}/{repo}/issues/{n}/comments   {"body" (needed), "author", "permission"}
+//	POST /_fake/check-runs/{id}/rerequest                  {"sender", "permission"}
+//	POST /_fake/check-runs/{id}/action                     {"identifier" (needed), "sender", "permission"}
+//	POST /_fake/deliver                                    {"event", "payload"} (both needed)
+//	POST /_fake/faults                                     a list of Fault
+//	DELETE /_fake/faults
+//	POST /_fake/manifests                                  an App manifest; answers {"code"}
 func controlPaths() []controlPath {
 	var table []controlPath
 	add := func(method, path string, handle func(*control) (any, error)) {

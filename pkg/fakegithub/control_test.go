@@ -80,6 +80,9 @@ func TestControlOfPushes(t *testing.T) {
 	if unmoved := w.send(http.MethodPost, "/_fake"+repoPath+"/push", "", `{"ref":"main"}`); unmoved.status != http.StatusUnprocessableEntity {
 		t.Errorf("push without a move: %d, want 422", unmoved.status)
 	}
+	if author := head["author"].(map[string]any); author["username"] != nil || author["name"] != "Ada" {
+		t.Errorf("author = %v; an address that is not GitHub's names no user", author)
+	}
 	git(t, w.dir, "reset", "-q", "--hard", before)
 	if got = push("main"); got.field(t, "forced") != true || got.field(t, "after") != before || len(got.field(t, "commits").([]any)) != 0 {
 		t.Errorf("forced: %s", got.body)
@@ -91,6 +94,12 @@ func TestControlOfPushes(t *testing.T) {
 	git(t, w.dir, "branch", "-q", "-D", "fresh")
 	if got = push("fresh"); got.field(t, "deleted") != true || got.field(t, "after") != zero || got.field(t, "head_commit") != nil {
 		t.Errorf("deleted: %s", got.body)
+	}
+	write(t, w.dir, "known.txt", "by a user\n")
+	git(t, w.dir, "add", "-A")
+	git(t, w.dir, "commit", "-q", "-m", "known", "--author", "Ada <7+ada@users.noreply.github.com>")
+	if got = push("main"); got.field(t, "head_commit.author.username") != "ada" {
+		t.Errorf("author = %v, want ada", got.field(t, "head_commit.author"))
 	}
 	git(t, w.dir, "tag", "-a", "v2", "-m", "two")
 	if got = push("refs/tags/v2"); got.field(t, "after") != w.sha("v2") || got.field(t, "head_commit.id") != w.sha("v2^{commit}") {

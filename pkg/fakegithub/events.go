@@ -180,9 +180,27 @@ func (s *Server) pushedCommit(ctx context.Context, r *repo, cm commit) (object, 
 		}
 	}
 	shown := simpleCommit(cm)
+	for role, who := range map[string]signature{"author": cm.author, "committer": cm.committer} {
+		if login := loginOf(who.email); login != "" {
+			shown[role].(object)["username"] = login
+		}
+	}
 	shown["distinct"], shown["url"] = true, s.links("").web+"/"+r.fullName()+"/commit/"+cm.sha
 	shown["added"], shown["removed"], shown["modified"] = added, removed, modified
 	return shown, nil
+}
+
+// loginOf returns whose private address at GitHub an email is, such as
+// 7+ada@users.noreply.github.com; "" for all others, which nobody registered here.
+func loginOf(email string) string {
+	local, is := strings.CutSuffix(email, "@users.noreply.github.com")
+	if !is {
+		return ""
+	}
+	if _, login, numbered := strings.Cut(local, "+"); numbered {
+		return login
+	}
+	return local
 }
 
 // Remark is a comment that somebody writes on a pull request.

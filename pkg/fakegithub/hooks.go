@@ -87,7 +87,7 @@ func (s *Server) event(r *repo, action string, sender *user) object {
 	l := s.linksHeld("")
 	payload := object{
 		"repository":   l.repo(r),
-		"organization": object{"login": r.owner.login, "id": r.owner.id, "node_id": nodeID("O", r.owner.id), "url": l.api + "/orgs/" + r.owner.login},
+		"organization": l.organization(r.owner),
 		"installation": object{"id": r.installation.ID, "node_id": nodeID("I", r.installation.ID)},
 		"sender":       l.user(sender),
 	}

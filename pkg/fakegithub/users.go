@@ -61,6 +61,17 @@ func (l links) user(u *user) object {
 	}
 }
 
+// organization renders the owner of a repository as events carry it.
+func (l links) organization(u *user) object {
+	url := l.api + "/orgs/" + u.login
+	return object{
+		"login": u.login, "id": u.id, "node_id": nodeID("O", u.id), "url": url, "repos_url": url + "/repos",
+		"events_url": url + "/events", "hooks_url": url + "/hooks", "issues_url": url + "/issues",
+		"members_url": url + "/members{/member}", "public_members_url": url + "/public_members{/member}",
+		"avatar_url": l.web + "/avatars/" + u.login, "description": nil,
+	}
+}
+
 // orNull renders an account that may be missing as an object or JSON's null.
 func (l links) orNull(u *user) any {
 	if u == nil {
