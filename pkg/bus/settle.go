@@ -47,7 +47,7 @@ func Later(err error, d time.Duration) error { return laterError{err, d} }
 // its delay, any other error is later, each wait longer than the last. A message
 // that a stopping service could not finish goes back at once.
 func (c *consumer) settle(stop context.Context, msg jetstream.Msg, meta Meta, err error) (outcome string) {
-	log := c.log.With(zap.String("subject", msg.Subject()), zap.Uint64("seq", meta.Sequence), zap.Uint64("delivered", meta.Delivered))
+	log := c.log.With(identity(msg)...).With(zap.Uint64("seq", meta.Sequence), zap.Uint64("delivered", meta.Delivered))
 	var drop dropError
 	var later laterError
 	var settled error
@@ -103,6 +103,20 @@ func (c *consumer) deadLetter(log *zap.Logger, msg jetstream.Msg, meta Meta, cau
 		log.Warn("settling", zap.Error(err))
 	}
 	return "dropped"
+}
+
+// identity is what one search by delivery, run or job finds a message by.
+func identity(msg jetstream.Msg) []zap.Field {
+	fields := []zap.Field{zap.String("subject", msg.Subject())}
+	for _, f := range []struct{ name, header string }{
+		{"delivery", flow.HeaderDelivery}, {"repo", flow.HeaderRepo}, {"sha", flow.HeaderSHA},
+		{"run", flow.HeaderRun}, {"job", flow.HeaderJob}, {"attempt", flow.HeaderAttempt},
+	} {
+		if value := msg.Headers().Get(f.header); value != "" {
+			fields = append(fields, zap.String(f.name, value))
+		}
+	}
+	return fields
 }
 
 // oneLine is a text as a header can carry it.
