@@ -45,8 +45,9 @@ func (c *call) getContents() (reply, error) {
 		return c.symlink(commit, entry, ref)
 	case entry.kind == "commit":
 		shown := c.content(entry, ref)
-		shown["type"], shown["submodule_git_url"] = "submodule", nil
-		return ok(shown)
+		from, err := c.repo.git.submoduleURL(c.r.Context(), commit, name)
+		shown["type"], shown["submodule_git_url"] = "submodule", from
+		return reply{status: http.StatusOK, body: shown}, err
 	}
 	return c.file(entry, ref)
 }

@@ -120,6 +120,30 @@ func (g gitDir) commit(ctx context.Context, sha string) (commit, error) {
 	return found[0], nil
 }
 
+// submoduleURL returns where .gitmodules at a commit says that the submodule at
+// path comes from, "" when it does not say.
+func (g gitDir) submoduleURL(ctx context.Context, sha, path string) (string, error) {
+	if _, err := g.lookup(ctx, sha+":.gitmodules"); errors.Is(err, errNoObject) {
+		return "", nil
+	} else if err != nil {
+		return "", err
+	}
+	out, err := g.run(ctx, "", "config", "--blob="+sha+":.gitmodules", "-z", "--list")
+	if err != nil {
+		return "", err
+	}
+	settings := map[string]string{}
+	section := ""
+	for record := range strings.SplitSeq(string(out), "\x00") {
+		key, value, _ := strings.Cut(record, "\n")
+		settings[key] = value
+		if name, isPath := strings.CutSuffix(key, ".path"); isPath && value == path {
+			section = name
+		}
+	}
+	return settings[section+".url"], nil
+}
+
 // mergeBase returns the best common ancestor, "" when there is none.
 func (g gitDir) mergeBase(ctx context.Context, a, b string) (string, error) {
 	out, err := g.run(ctx, "", "merge-base", a, b)

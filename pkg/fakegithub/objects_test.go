@@ -8,6 +8,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -208,6 +210,50 @@ func TestContents(t *testing.T) {
 	for _, name := range []string{"nowhere", "README.md/x", "..", "*.md"} {
 		if got := w.send(http.MethodGet, repoPath+"/contents/"+name, w.token(nil), nil); name != ".." && got.status != http.StatusNotFound {
 			t.Errorf("contents of %s: %d, want 404", name, got.status)
+		}
+	}
+}
+
+func TestContentsThatAreNoFiles(t *testing.T) {
+	w := setup(t, nil)
+	if err := os.Symlink("../outside", filepath.Join(w.dir, "OUT")); err != nil {
+		t.Fatal(err)
+	}
+	write(t, w.dir, ".gitmodules", "[submodule \"m\"]\n\tpath = module\n\turl = https://example.com/m.git\n")
+	git(t, w.dir, "add", "OUT", ".gitmodules")
+	git(t, w.dir, "update-index", "--add", "--cacheinfo", "160000,"+w.sha("feature")+",module")
+	git(t, w.dir, "commit", "-q", "-m", "no files")
+	c, ctx := w.client(), t.Context()
+	out, _, _, err := c.Repositories.GetContents(ctx, owner, repoName, "OUT", nil)
+	if err != nil || out.GetType() != "symlink" || out.GetTarget() != "../outside" {
+		t.Errorf("a link that leads out = %v, %v", out, err)
+	}
+	module, _, _, err := c.Repositories.GetContents(ctx, owner, repoName, "module", nil)
+	if err != nil || module.GetType() != "submodule" || module.GetSHA() != w.sha("feature") || module.GetSubmoduleGitURL() != "https://example.com/m.git" {
+		t.Errorf("submodule = %v, %v", module, err)
+	}
+	_, root, _, err := c.Repositories.GetContents(ctx, owner, repoName, "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range root {
+		if entry.GetName() == "module" && entry.GetType() != "file" {
+			t.Errorf("a listing says %s of a submodule, want file", entry.GetType())
+		}
+	}
+	tree, _, err := c.Git.GetTree(ctx, owner, repoName, "main", false)
+	if err != nil || !slices.ContainsFunc(tree.Entries, func(e *github.TreeEntry) bool { return e.GetType() == "commit" && e.GetMode() == "160000" }) {
+		t.Errorf("tree = %v, %v", tree, err)
+	}
+}
+
+func TestComparisonStatus(t *testing.T) {
+	w := setup(t, nil)
+	for basehead, want := range map[string]string{"main...feature": "ahead", "feature...main": "behind", "main...octo:main": "identical"} {
+		base, head, _ := strings.Cut(basehead, "...")
+		got, _, err := w.client().Repositories.CompareCommits(t.Context(), owner, repoName, base, head, nil)
+		if err != nil || got.GetStatus() != want {
+			t.Errorf("%s: %s, %v; want %s", basehead, got.GetStatus(), err, want)
 		}
 	}
 }
