@@ -32,7 +32,7 @@ var settings = []setting{
 	{key: "webhook-secret", secret: true, aliases: []string{"WEBHOOK_SECRET", "GH_WEBHOOK_SECRET"}, services: []string{"ingress"}},
 	{key: "webhook-secret-file", usage: "file with the webhook secret, one a line while it is changed", services: []string{"ingress"}},
 	{key: "github-url", usage: "GitHub Enterprise or emulator address (default github.com)", services: []string{"planner", "reporter"}},
-	{key: "app-id", value: "0", usage: "id of the GitHub App", aliases: []string{"GITHUB_APP_ID", "GH_APP_ID"}, services: []string{"planner", "reporter"}},
+	{key: "app-id", value: "0", usage: "id of the GitHub App", aliases: []string{"GITHUB_APP_ID", "GH_APP_ID"}, services: []string{"ingress", "planner", "reporter"}},
 	{key: "private-key", secret: true, aliases: []string{"GITHUB_PRIVATE_KEY", "GH_PRIVATE_KEY", "PRIVATE_KEY"}, services: []string{"planner", "reporter"}},
 	{key: "private-key-file", usage: "file with the App's private key, PEM", aliases: []string{"PRIVATE_KEY_PATH"}, services: []string{"planner", "reporter"}},
 	{key: "pages-listen", value: ":8081", usage: "address for report pages", services: []string{"reporter"}},

@@ -95,6 +95,8 @@ type Comment struct {
 	// Body is cut at 64 KiB.
 	Body   string `json:"body"`
 	Author User   `json:"author"`
+	// App is the App that wrote it for its author, 0 for people.
+	App int64 `json:"app,omitempty"`
 }
 
 // Review is a submitted review.

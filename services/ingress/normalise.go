@@ -21,10 +21,10 @@ type delivery struct {
 
 // Why well-formed deliveries are not published.
 const (
-	reasonPing         = "ping: the webhook reaches litci"
-	reasonNotActedOn   = "nothing in litci acts on this event"
-	reasonNoApp        = "no installation in the payload: sent by a repository hook, not by the App"
-	reasonOwnCheckRuns = "news of a check run that litci made itself"
+	reasonPing       = "ping: the webhook reaches litci"
+	reasonNotActedOn = "nothing in litci acts on this event"
+	reasonNoApp      = "no installation in the payload: sent by a repository hook, not by the App"
+	reasonOwnNews    = "news of a check run or a comment that litci wrote itself"
 )
 
 var (
@@ -38,7 +38,7 @@ var (
 //
 // Every action of the kinds that litci acts on becomes an event: the planner
 // knows the actions, and says why it does nothing. The exception is news of
-// check runs of our own app, which litci causes by the dozen.
+// what our own app wrote, which litci causes by the dozen.
 func normalise(d delivery, app int64, payload []byte) (event flow.Event, reason string, err error) {
 	if !bytes.HasPrefix(bytes.TrimLeft(payload, " \t\r\n"), []byte("{")) {
 		if !valid(payload) {
@@ -80,15 +80,18 @@ func normalise(d delivery, app int64, payload []byte) (event flow.Event, reason 
 		return flow.Event{}, "", f.err
 	}
 	if ownNews(event, app) {
-		return flow.Event{}, reasonOwnCheckRuns, nil
+		return flow.Event{}, reasonOwnNews, nil
 	}
 	return event, "", nil
 }
 
 // ownNews says that GitHub only reports what litci did: acting on it would be a loop.
 func ownNews(e flow.Event, app int64) bool {
-	return e.CheckRun != nil && app != 0 && e.CheckRun.App == app &&
-		(e.Action == "created" || e.Action == "completed")
+	if app == 0 {
+		return false
+	}
+	ownRun := e.CheckRun != nil && e.CheckRun.App == app && (e.Action == "created" || e.Action == "completed")
+	return ownRun || e.Comment != nil && e.Comment.App == app
 }
 
 // leniently takes whatever JSON the signer sends. The decoder is the next

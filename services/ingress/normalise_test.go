@@ -144,8 +144,8 @@ func TestNewsOfOwnCheckRuns(t *testing.T) {
 		app    any
 		reason string
 	}{
-		{"created", object{"id": ownApp}, reasonOwnCheckRuns},
-		{"completed", object{"id": ownApp}, reasonOwnCheckRuns},
+		{"created", object{"id": ownApp}, reasonOwnNews},
+		{"completed", object{"id": ownApp}, reasonOwnNews},
 		{"rerequested", object{"id": ownApp}, ""},
 		{"requested_action", object{"id": ownApp}, ""},
 		{"completed", object{"id": 1}, ""},
@@ -158,6 +158,24 @@ func TestNewsOfOwnCheckRuns(t *testing.T) {
 		}
 		if _, reason, err := normalise(delivery{id: testID, kind: "check_run"}, 0, body); reason != "" || err != nil {
 			t.Errorf("%s by %v, own app unknown: %q, %v", c.action, c.app, reason, err)
+		}
+	}
+}
+
+func TestNewsOfOwnComments(t *testing.T) {
+	for _, c := range []struct {
+		app    any
+		reason string
+	}{
+		{object{"id": ownApp}, reasonOwnNews},
+		{object{"id": 1}, ""},
+		{nil, ""},
+	} {
+		for _, action := range []string{"created", "edited"} {
+			body := payload(t, object{"action": action, "issue": object{"number": 3}, "comment": object{"id": 5, "performed_via_github_app": c.app}})
+			if _, reason, err := normaliseTest("issue_comment", body); err != nil || reason != c.reason {
+				t.Errorf("%s by %v: %q, %v", action, c.app, reason, err)
+			}
 		}
 	}
 }

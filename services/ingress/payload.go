@@ -238,6 +238,10 @@ type commentPayload struct {
 		ID   int64   `json:"id"`
 		Body string  `json:"body"`
 		User account `json:"user"`
+		// App is null for people.
+		App *struct {
+			ID int64 `json:"id"`
+		} `json:"performed_via_github_app"`
 	} `json:"comment"`
 }
 
@@ -248,6 +252,9 @@ func (p *commentPayload) fill(e *flow.Event, f *fields) {
 		OnPullRequest: p.Issue.PullRequest != nil,
 		Body:          cut(p.Comment.Body, bodyTextLimit),
 		Author:        p.Comment.User.user(f, "comment.user"),
+	}
+	if p.Comment.App != nil {
+		e.Comment.App = p.Comment.App.ID
 	}
 }
 

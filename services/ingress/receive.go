@@ -232,7 +232,7 @@ func (v *receiver) record(r *http.Request, seen reception, a answer) {
 	switch {
 	case a.code == http.StatusAccepted:
 		v.log.Info("accepted", fields...)
-	case a.body.Reason == reasonOwnCheckRuns:
+	case a.body.Reason == reasonOwnNews:
 		v.log.Debug("ignored", append(fields, zap.String("reason", a.body.Reason))...)
 	case a.code == http.StatusOK:
 		v.log.Info("ignored", append(fields, zap.String("reason", a.body.Reason))...)

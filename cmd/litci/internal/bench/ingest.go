@@ -93,16 +93,20 @@ type stage struct {
 	bus    *bus.Bus
 	raw    *busbench.Publisher
 	url    string
-	secret string
 	body   []byte // normalised
-	client *http.Client
-	count  atomic.Int64
-	stop   context.CancelFunc
-	ended  chan error
+	// signature is that of the webhook: GitHub signs on a machine of its own.
+	signature string
+	client    *http.Client
+	count     atomic.Int64
+	stop      context.CancelFunc
+	ended     chan error
 }
 
 func newStage(ctx context.Context, o Options, always bool) (s *stage, err error) {
-	s = &stage{sync: "default", secret: rand.Text(), ended: make(chan error, 1)}
+	secret := rand.Text()
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write(webhook.Opened)
+	s = &stage{sync: "default", signature: "sha256=" + hex.EncodeToString(mac.Sum(nil)), ended: make(chan error, 1)}
 	if always {
 		s.sync = "always"
 	}
@@ -128,7 +132,7 @@ func newStage(ctx context.Context, o Options, always bool) (s *stage, err error)
 	if s.raw, err = busbench.NewPublisher(s.server); err != nil {
 		return s, err
 	}
-	i, err := ingress.New(s.bus, ingress.Settings{Listen: "127.0.0.1:0", Secrets: []string{s.secret}}, zap.NewNop(), prometheus.NewRegistry())
+	i, err := ingress.New(s.bus, ingress.Settings{Listen: "127.0.0.1:0", Secrets: []string{secret}}, zap.NewNop(), prometheus.NewRegistry())
 	if err != nil {
 		return s, err
 	}
@@ -207,12 +211,10 @@ func (s *stage) send(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	mac := hmac.New(sha256.New, []byte(s.secret))
-	mac.Write(webhook.Opened)
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("X-GitHub-Event", "pull_request")
 	req.Header.Set("X-GitHub-Delivery", fmt.Sprintf("%08d-bench", s.count.Add(1)))
-	req.Header.Set("X-Hub-Signature-256", "sha256="+hex.EncodeToString(mac.Sum(nil)))
+	req.Header.Set("X-Hub-Signature-256", s.signature)
 	res, err := s.client.Do(req)
 	if err != nil {
 		return err
