@@ -151,11 +151,13 @@ func fenceTail(lines []string, n int) string {
 	return fence(append([]string{fmt.Sprintf("… %d earlier lines", from)}, kept...))
 }
 
-// length says how long something took, as people do: 0.4s, 12s, 3m 12s, 1h 5m.
+// length says how long something took, as people do: 40ms, 0.4s, 12s, 3m 12s, 1h 5m.
 func length(d time.Duration) string {
 	switch {
 	case d < 0:
 		return "0s"
+	case d < 100*time.Millisecond:
+		return fmt.Sprintf("%dms", d.Milliseconds())
 	case d < 10*time.Second:
 		return fmt.Sprintf("%.1fs", d.Seconds())
 	case d < time.Minute:

@@ -85,7 +85,7 @@ func TestCutText(t *testing.T) {
 
 func TestLength(t *testing.T) {
 	for d, want := range map[time.Duration]string{
-		-time.Second: "0s", 400 * time.Millisecond: "0.4s", 12 * time.Second: "12s",
+		-time.Second: "0s", 40 * time.Millisecond: "40ms", 400 * time.Millisecond: "0.4s", 12 * time.Second: "12s",
 		192 * time.Second: "3m 12s", 65 * time.Minute: "1h 5m",
 	} {
 		if got := length(d); got != want {

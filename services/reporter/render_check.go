@@ -100,7 +100,7 @@ func jobTitle(j jobState) string {
 	if !j.concluded() {
 		return openTitle(j)
 	}
-	message := oneLine(j.Message)
+	message := j.said()
 	switch j.Conclusion {
 	case flow.Success:
 		if d, ok := j.took(); ok {
@@ -208,10 +208,19 @@ func jobSummary(j jobState, url string) string {
 // outcomeWords say the state or the verdict in words, with what the services said of it.
 func outcomeWords(j jobState) string {
 	words := stateWord(j.State, j.Conclusion)
-	if j.Message != "" {
-		words += " — " + prose(j.Message)
+	if said := j.said(); said != "" {
+		words += " — " + prose(said)
 	}
 	return words
+}
+
+// said is what the services say of the attempt beyond its exit code, on one line.
+func (j jobState) said() string {
+	message := oneLine(j.Message)
+	if j.ExitCode != nil && message == fmt.Sprintf("exit %d", *j.ExitCode) {
+		return ""
+	}
+	return message
 }
 
 // stateWord names a state or a verdict.

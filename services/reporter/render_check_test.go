@@ -42,6 +42,7 @@ func TestJobCheck(t *testing.T) {
 		{"ended without a verdict yet", []any{status(1, flow.Ended, "")}, "in_progress", "", "Ended: collecting the log"},
 		{"passed", []any{result(1, flow.Success, 0)}, "completed", "success", "Passed in 50s"},
 		{"failed", []any{exit(flow.Failure, flow.CauseExit, "", "E: boom", 1)}, "completed", "failure", "Failed: exit 1 — E: boom"},
+		{"failed without a word", []any{exit(flow.Failure, flow.CauseExit, "exit 141", "", 141)}, "completed", "failure", "Failed: exit 141"},
 		{"over time", []any{job(1), exit(flow.TimedOut, flow.CauseDeadline, "", "", 0)}, "completed", "timed_out", "Timed out after 60m"},
 		{"superseded", []any{exit(flow.Cancelled, flow.CauseStopped, "Superseded by abc1234", "", 0)}, "completed", "cancelled", "Superseded by abc1234"},
 		{"skipped", []any{exit(flow.Skip, flow.CauseStopped, "no file matched paths", "", 0)}, "completed", "skipped", "Skipped: no file matched paths"},

@@ -28,7 +28,7 @@ func (r *Reporter) showCheck(ctx context.Context, key string, id flow.Identity, 
 	ctx, cancel := context.WithTimeout(ctx, r.turns.lease*2/3)
 	defer cancel()
 	// While we waited for the turn, the state may have moved on.
-	if want, _, err = render(ctx); err == nil && (p.Doubt || p.Sent != hashOf(want)) {
+	if want, ok, err = render(ctx); err == nil && ok && (p.Doubt || p.Sent != hashOf(want)) {
 		err = r.writeCheck(ctx, id, &p, want)
 		p.Doubt = err != nil && !refused(err)
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/litci/litci/pkg/bus/bustest"
 	"github.com/litci/litci/pkg/bus/embedded"
 	"github.com/litci/litci/pkg/fakegithub"
+	"github.com/litci/litci/pkg/fakegithub/fakegithubtest"
 	"github.com/litci/litci/pkg/flow"
 	"github.com/litci/litci/pkg/ghapp"
 )
@@ -73,9 +74,11 @@ func newWorld(t *testing.T, limits fakegithub.Limits) *world {
 	if err := w.hub.AddRepo(fakegithub.Repo{Owner: "octo", Name: "repo", ID: repoID, Dir: dir, Installation: installation}); err != nil {
 		t.Fatal(err)
 	}
+	// What is sent must fit GitHub's own description, whatever the emulator takes.
+	checked := fakegithubtest.Handler(t, w.hub)
 	web := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		defer w.tell()
-		w.hub.ServeHTTP(rw, r)
+		checked.ServeHTTP(rw, r)
 	}))
 	t.Cleanup(web.Close)
 	w.url = web.URL
