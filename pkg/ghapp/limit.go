@@ -3,6 +3,7 @@ package ghapp
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -137,17 +138,15 @@ func serverTime(resp *http.Response, now time.Time) time.Time {
 	return now
 }
 
+// message is what GitHub says, cut to a line's length.
 func message(body []byte, status string) string {
-	text := string(body)
-	if start := strings.Index(text, `"message"`); start >= 0 {
-		if parts := strings.SplitN(text[start+len(`"message"`):], `"`, 3); len(parts) == 3 {
-			text = parts[1]
-		}
+	var answer struct {
+		Message string `json:"message"`
 	}
-	if text = strings.TrimSpace(text); text == "" {
-		text = status
+	if json.Unmarshal(body, &answer) != nil || answer.Message == "" {
+		return status
 	}
-	return text[:min(len(text), 200)]
+	return strings.ToValidUTF8(answer.Message[:min(len(answer.Message), 200)], "")
 }
 
 // Pause tells whether waiting helps against err, and for how long: GitHub's

@@ -74,7 +74,7 @@ func (p *Planner) plan(ctx context.Context, e flow.Event) error {
 		ignored, err = p.work(ctx, log, ask)
 	}
 	if err != nil {
-		return settle(fmt.Errorf("%s of %s at %s: %w", e.Kind, e.Repo.FullName(), ask.SHA, err))
+		return settle(ctx, fmt.Errorf("%s of %s at %s: %w", e.Kind, e.Repo.FullName(), ask.SHA, err))
 	}
 	if ignored != "" {
 		log.Info("ignored", zap.String("reason", ignored))
@@ -84,9 +84,14 @@ func (p *Planner) plan(ctx context.Context, e flow.Event) error {
 
 // settle says what becomes of a delivery that could not be planned: GitHub's
 // limits and faults wait, what GitHub refuses is dropped, all else comes again.
-func settle(err error) error {
+// What is not found is asked for twice, since a commit may be younger than the
+// replica that answers.
+func settle(ctx context.Context, err error) error {
 	if wait, ok := ghapp.Pause(err); ok {
 		return bus.Later(err, wait)
+	}
+	if ghapp.IsNotFound(err) && bus.Delivery(ctx).Delivered <= 1 {
+		return bus.Later(err, lag)
 	}
 	if ghapp.IsNotFound(err) || ghapp.IsRefused(err) {
 		return bus.Drop(err)

@@ -7,237 +7,17 @@ import (
 	"fmt"
 	"io"
 	"net/http/httptest"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
 	"github.com/litci/litci/pkg/bus"
-	"github.com/litci/litci/pkg/bus/bustest"
 	"github.com/litci/litci/pkg/fakegithub"
 	"github.com/litci/litci/pkg/flow"
 	"github.com/litci/litci/pkg/ghapp"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// world is a planner between a real bus and an emulated GitHub with one repository.
-type world struct {
-	t       *testing.T
-	bus     *bus.Bus
-	gh      *fakegithub.Server
-	dir     string
-	planner *Planner
-	log     tape
-	dead    chan flow.Event
-	count   int
-}
-
-// tape is a log's core that hands on what the planner says of each delivery.
-type tape chan said
-
-type said struct{ message, reason string }
-
-func (t tape) Enabled(zapcore.Level) bool        { return true }
-func (t tape) With([]zapcore.Field) zapcore.Core { return t }
-func (t tape) Sync() error                       { return nil }
-func (t tape) Check(e zapcore.Entry, c *zapcore.CheckedEntry) *zapcore.CheckedEntry {
-	return c.AddCore(e, t)
-}
-
-func (t tape) Write(e zapcore.Entry, fields []zapcore.Field) error {
-	s := said{message: e.Message}
-	for _, f := range fields {
-		if f.Key == "reason" || f.Key == "cause" {
-			s.reason = f.String
-		}
-	}
-	t <- s
-	return nil
-}
-
-func setup(t *testing.T) *world {
-	t.Helper()
-	t.Parallel()
-	key, err := fakegithub.NewKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &world{t: t, dir: t.TempDir(), bus: bustest.New(t), log: make(tape, 100), dead: make(chan flow.Event, 100)}
-	w.git("init", "-q", "-b", "main")
-	w.commit("main", "first", map[string]string{"README.md": "hello"})
-	if w.gh, err = fakegithub.New(fakegithub.Config{AppID: 1, PrivateKey: key}); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.gh.AddRepo(fakegithub.Repo{Owner: "octo", Name: "hello", ID: 4711, Dir: w.dir, Installation: 42}); err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewServer(w.gh)
-	t.Cleanup(func() { server.Close(); _ = w.gh.Close() })
-	app, err := ghapp.New(ghapp.Config{
-		BaseURL: server.URL, AppID: 1, PrivateKey: fakegithub.EncodeKey(key),
-		Permissions: map[string]string{"contents": "read", "metadata": "read", "pull_requests": "read"},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(app.Close)
-	w.planner = New(w.bus, app, zap.New(w.log))
-	return w
-}
-
-// run starts the planner; it ends with the test.
-func (w *world) run() {
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 2)
-	go func() { done <- w.planner.Run(ctx) }()
-	go func() {
-		done <- bus.Tail(ctx, w.bus, flow.Subject[flow.Event](flow.DeadLettersOf("planner")), func(e flow.Event) bool {
-			w.dead <- e
-			return true
-		})
-	}()
-	w.t.Cleanup(func() {
-		cancel()
-		for range 2 {
-			if err := <-done; err != nil {
-				w.t.Error(err)
-			}
-		}
-	})
-}
-
-func (w *world) git(args ...string) string {
-	w.t.Helper()
-	c := exec.CommandContext(w.t.Context(), "git", args...)
-	c.Dir = w.dir
-	c.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + w.dir, "GIT_CONFIG_NOSYSTEM=1",
-		"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.com",
-	}
-	out, err := c.CombinedOutput()
-	if err != nil {
-		w.t.Fatalf("git %v: %v\n%s", args, err, out)
-	}
-	return strings.TrimSpace(string(out))
-}
-
-// commit writes files on a branch and returns the commit. The content "-> x" is
-// a symbolic link to x.
-func (w *world) commit(branch, message string, files map[string]string) string {
-	w.t.Helper()
-	w.git("checkout", "-q", "-B", branch)
-	for name, content := range files {
-		full := filepath.Join(w.dir, name)
-		if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
-			w.t.Fatal(err)
-		}
-		var err error
-		if target, link := strings.CutPrefix(content, "-> "); link {
-			err = os.Symlink(target, full)
-		} else {
-			err = os.WriteFile(full, []byte(content), 0o644)
-		}
-		if err != nil {
-			w.t.Fatal(err)
-		}
-	}
-	w.git("add", "-A")
-	w.git("commit", "-q", "--allow-empty", "-m", message)
-	return w.git("rev-parse", "HEAD")
-}
-
-// open opens a pull request without a webhook and returns its event.
-func (w *world) open(pr fakegithub.OpenPull, sha string) flow.Event {
-	w.t.Helper()
-	pr.Owner, pr.Repo, pr.Silent, pr.Author = "octo", "hello", true, "mona"
-	number, err := w.gh.OpenPull(w.t.Context(), pr)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	e := pullEvent("opened")
-	e.PullRequest.Number, e.PullRequest.HeadSHA, e.PullRequest.HeadRef, e.PullRequest.Fork = number, sha, pr.Head, pr.Fork
-	return e
-}
-
-func push(ref, before, after string) flow.Event {
-	e := pushEvent(ref)
-	e.Push.Before, e.Push.After, e.Push.Head = before, after, after
-	return e
-}
-
-// send publishes an event as a delivery of its own.
-func (w *world) send(e flow.Event) {
-	w.t.Helper()
-	w.count++
-	e.Delivery = fmt.Sprintf("%s-%d", w.t.Name(), w.count)
-	if err := bus.Publish(w.t.Context(), w.bus, flow.Events, e); err != nil {
-		w.t.Fatal(err)
-	}
-}
-
-// hears waits for what the planner says next, and for a part of its reason.
-func (w *world) hears(message, reason string) {
-	w.t.Helper()
-	select {
-	case s := <-w.log:
-		if s.message != message || !strings.Contains(s.reason, reason) {
-			w.t.Fatalf("the planner says %q because of %q, want %q because of %q", s.message, s.reason, message, reason)
-		}
-	case e := <-w.dead:
-		w.t.Fatalf("delivery %s is a dead letter", e.Delivery)
-	case <-time.After(time.Minute):
-		w.t.Fatal("the planner says nothing")
-	}
-}
-
-// plans are all markers that are stored, jobs all jobs, results all results.
-func (w *world) plans() []flow.Plan {
-	sentinel := flow.Plan{Identity: flow.Identity{Run: "sentinel"}}
-	return stored(w, flow.Plans, func() error { return bus.PublishPlan(w.t.Context(), w.bus, sentinel, nil) }, func(p flow.Plan) bool { return p.Run == "sentinel" })
-}
-
-func (w *world) jobs() []flow.Job {
-	sentinel := flow.Job{Job: "sentinel"}
-	return stored(w, flow.Jobs, func() error { return bus.Publish(w.t.Context(), w.bus, flow.Jobs, sentinel) }, func(j flow.Job) bool { return j.Job == "sentinel" })
-}
-
-func (w *world) results() []flow.Result {
-	sentinel := flow.Result{Job: "sentinel"}
-	return stored(w, flow.Results, func() error { return bus.Publish(w.t.Context(), w.bus, flow.Results, sentinel) }, func(r flow.Result) bool { return r.Job == "sentinel" })
-}
-
-// stored reads a subject up to a sentinel, so that what is missing is not waited for.
-func stored[T any](w *world, subject flow.Subject[T], mark func() error, last func(T) bool) (all []T) {
-	w.t.Helper()
-	if err := mark(); err != nil {
-		w.t.Fatal(err)
-	}
-	if err := bus.Tail(w.t.Context(), w.bus, subject, func(msg T) bool {
-		if last(msg) {
-			return false
-		}
-		all = append(all, msg)
-		return true
-	}); err != nil {
-		w.t.Fatal(err)
-	}
-	return all
-}
-
-func folder(files ...string) map[string]string {
-	all := map[string]string{}
-	for i := 0; i < len(files); i += 2 {
-		all[".lightning/workflows/"+files[i]] = files[i+1]
-	}
-	return all
-}
 
 func TestOpenedPullRequestIsPlannedOnce(t *testing.T) {
 	w := setup(t)
@@ -465,6 +245,42 @@ func TestPushes(t *testing.T) {
 				t.Errorf("jobs are %+v", jobs)
 			}
 		})
+	}
+}
+
+func TestMergeGroupIsPlannedOnItsHead(t *testing.T) {
+	w := setup(t)
+	before := w.git("rev-parse", "main")
+	head := w.commit("topic", "second", folder("a.yml", onMain))
+	e := queueEvent("checks_requested")
+	e.MergeGroup.HeadSHA, e.MergeGroup.BaseSHA = head, before
+	w.run()
+	w.send(e)
+	w.hears("planned", "")
+	if jobs := w.jobs(); len(jobs) != 1 || jobs[0].SHA != head || jobs[0].Ref != e.MergeGroup.HeadRef || jobs[0].Check != "a.yml / main" {
+		t.Errorf("jobs are %+v", jobs)
+	}
+	e.Action = "destroyed"
+	w.send(e)
+	w.hears("ignored", "destroyed")
+}
+
+func TestBrokenFileIsNamedWithItsPlace(t *testing.T) {
+	w := setup(t)
+	head := w.commit("topic", "second", folder("a.yml", broken))
+	w.run()
+	w.send(push("refs/heads/topic", zero, head))
+	w.hears("nothing to run", "config")
+	results := w.results()
+	if len(results) != 1 || len(results[0].Problems) != 1 {
+		t.Fatalf("results are %+v", results)
+	}
+	problem := results[0].Problems[0]
+	if results[0].Conclusion != flow.Failure || problem.File != ".lightning/workflows/a.yml" || problem.Line != 3 || problem.Column != 1 || problem.Severity != "error" {
+		t.Errorf("%s: %+v", results[0].Conclusion, problem)
+	}
+	if results[0].SHA != head || results[0].Run == "" || results[0].Job != "" {
+		t.Errorf("the result is of %+v", results[0].Identity)
 	}
 }
 
