@@ -16,6 +16,7 @@ import (
 	"github.com/litci/litci/pkg/executor"
 	"github.com/litci/litci/pkg/executor/local"
 	"github.com/litci/litci/pkg/flow"
+	"github.com/litci/litci/pkg/workflow"
 )
 
 const (
@@ -23,8 +24,6 @@ const (
 	stopGrace = 10 * time.Second
 	// defaultTimeout bounds a job whose message does not say.
 	defaultTimeout = 60 * time.Minute
-	// defaultImage is the workflow language's: nobody asked for it.
-	defaultImage = "ubuntu:22.04"
 )
 
 // specOf is what the executor is asked to run for a job. It depends on the job
@@ -163,7 +162,7 @@ func shortRef(ref string) (name, kind string) {
 // notes are what the job's check says about its start, one sentence each.
 func notes(job flow.Job, kind string) []string {
 	var list []string
-	if kind == local.Kind && job.Image != "" && job.Image != defaultImage {
+	if kind == local.Kind && job.Image != "" && job.Image != workflow.DefaultImage {
 		list = append(list, fmt.Sprintf("image %s is ignored: the local executor runs on the machine itself", job.Image))
 	}
 	var ignored []string
@@ -173,8 +172,12 @@ func notes(job flow.Job, kind string) []string {
 		}
 	}
 	slices.Sort(ignored)
-	for _, name := range ignored {
-		list = append(list, fmt.Sprintf("env %s is ignored: the name is reserved", name))
+	switch len(ignored) {
+	case 0:
+	case 1:
+		list = append(list, fmt.Sprintf("env %s is ignored: the name is reserved", ignored[0]))
+	default:
+		list = append(list, fmt.Sprintf("env %s and %d more are ignored: the names are reserved", ignored[0], len(ignored)-1))
 	}
 	return list
 }

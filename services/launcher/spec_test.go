@@ -11,6 +11,7 @@ import (
 
 	"github.com/litci/litci/pkg/executor"
 	"github.com/litci/litci/pkg/flow"
+	"github.com/litci/litci/pkg/workflow"
 )
 
 const (
@@ -192,10 +193,10 @@ func TestNotes(t *testing.T) {
 		want        []string
 	}{
 		"an image on the machine itself": {"local", "python:3.11", nil, []string{"image python:3.11 is ignored: the local executor runs on the machine itself"}},
-		"the default image":              {"local", defaultImage, nil, nil},
+		"the default image":              {"local", workflow.DefaultImage, nil, nil},
 		"an image where there are some":  {"docker", "python:3.11", nil, nil},
 		"reserved names": {"docker", "", map[string]string{"LITCI_B": "", "GITHUB_A": "", "OK": ""}, []string{
-			"env GITHUB_A is ignored: the name is reserved", "env LITCI_B is ignored: the name is reserved",
+			"env GITHUB_A and 1 more are ignored: the names are reserved",
 		}},
 	}
 	for name, test := range tests {

@@ -26,7 +26,8 @@ func Wire(env *daemon.Env) (daemon.Runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	return New(env.Bus, e, Options{
+	l := New(env.Bus, e, Options{
 		Pool: c.Pool, Slots: c.Slots, QueueTimeout: c.QueueTimeout, GitHubURL: c.GitHubURL, Retention: c.Retention,
-	}, log), nil
+	}, log)
+	return l, l.register(env.Metrics)
 }

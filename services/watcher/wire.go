@@ -25,7 +25,7 @@ func Wire(env *daemon.Env) (daemon.Runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Jobs are not given these, but they run on the machine that has them.
+	// Jobs are not given these, and none may show all the same.
 	masks := append([]string{c.NATS.Password}, c.WebhookSecrets...)
 	return New(env.Bus, e, Options{Pool: c.Pool, Masks: masks}, log), nil
 }

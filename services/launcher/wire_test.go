@@ -1,0 +1,50 @@
+package launcher
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap/zaptest"
+
+	"github.com/litci/litci/pkg/bus/bustest"
+	"github.com/litci/litci/pkg/config"
+	"github.com/litci/litci/pkg/daemon"
+)
+
+func TestWire(t *testing.T) {
+	t.Parallel()
+	registry := prometheus.NewRegistry()
+	env := &daemon.Env{
+		Config: &config.Config{Data: filepath.Join(t.TempDir(), "data"), Slots: 3},
+		Bus:    bustest.New(t), Log: zaptest.NewLogger(t), Metrics: registry,
+	}
+	r, err := Wire(env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := r.(*Launcher)
+	l.slots.queue.take("a job")
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, f := range families {
+		got[f.GetName()] = f.GetMetric()[0].GetGauge().GetValue()
+	}
+	if got["litci_slots"] != 3 || got["litci_slots_used"] != 1 || len(got) != 3 {
+		t.Errorf("metrics %v", got)
+	}
+}
+
+func TestWireRefusesWhatCannotWork(t *testing.T) {
+	t.Parallel()
+	env := &daemon.Env{
+		Config: &config.Config{Data: t.TempDir(), JobUser: "no such user"},
+		Log:    zaptest.NewLogger(t), Metrics: prometheus.NewRegistry(),
+	}
+	if _, err := Wire(env); err == nil {
+		t.Error("a job user that does not exist was taken")
+	}
+}
