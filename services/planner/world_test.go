@@ -239,4 +239,3 @@ func folder(files ...string) map[string]string {
 	}
 	return all
 }
-
