@@ -109,8 +109,12 @@ func (c *consumer) deadLetter(log *zap.Logger, msg jetstream.Msg, meta Meta, cau
 func identity(msg jetstream.Msg) []zap.Field {
 	fields := []zap.Field{zap.String("subject", msg.Subject())}
 	for _, f := range []struct{ name, header string }{
-		{"delivery", flow.HeaderDelivery}, {"repo", flow.HeaderRepo}, {"sha", flow.HeaderSHA},
-		{"run", flow.HeaderRun}, {"job", flow.HeaderJob}, {"attempt", flow.HeaderAttempt},
+		{"delivery", flow.HeaderDelivery},
+		{"repo", flow.HeaderRepo},
+		{"sha", flow.HeaderSHA},
+		{"run", flow.HeaderRun},
+		{"job", flow.HeaderJob},
+		{"attempt", flow.HeaderAttempt},
 	} {
 		if value := msg.Headers().Get(f.header); value != "" {
 			fields = append(fields, zap.String(f.name, value))

@@ -160,11 +160,13 @@ include: [{os: b}, {x: 1}]`, []string{`{"os":"a","x":1}`, `{"os":"b"}`}},
 		{"texts match without case, kinds as numbers", `
 matrix: {os: [Linux, mac], v: ["3", 4]}
 exclude: [{os: LINUX, v: 3.0}, {os: mac, v: "4"}]`, []string{
-			`{"os":"Linux","v":4}`, `{"os":"mac","v":"3"}`}},
+			`{"os":"Linux","v":4}`, `{"os":"mac","v":"3"}`,
+		}},
 		{"true matches 1 and null matches nothing written", `
 matrix: {flag: [true, false], n: [null, ""]}
 exclude: [{flag: 1, n: ""}]`, []string{
-			`{"flag":false,"n":null}`, `{"flag":false,"n":""}`}},
+			`{"flag":false,"n":null}`, `{"flag":false,"n":""}`,
+		}},
 		{"lists are compared whole", `
 matrix: {args: [[a, b], [a]]}
 exclude: [{args: [a]}]`, []string{`{"args":["a","b"]}`}},
@@ -220,10 +222,14 @@ func TestCheckNames(t *testing.T) {
 		event      Event
 		want       []string
 	}{
-		{"extras do not show", "name: T\nrun: make\nparametrize: {matrix: {a: [1, x]}, include: [{a: 1, extra: e}, {a: y, extra: e}]}", pull,
-			[]string{"ci.yml / T (1)", "ci.yml / T (x)", "ci.yml / T (y, e)"}},
-		{"values in the order of the axes", "name: T\nrun: make\nparametrize: {matrix: {b: [1], a: [true], c: [null]}}", pull,
-			[]string{"ci.yml / T (1, true, )"}},
+		{
+			"extras do not show", "name: T\nrun: make\nparametrize: {matrix: {a: [1, x]}, include: [{a: 1, extra: e}, {a: y, extra: e}]}", pull,
+			[]string{"ci.yml / T (1)", "ci.yml / T (x)", "ci.yml / T (y, e)"},
+		},
+		{
+			"values in the order of the axes", "name: T\nrun: make\nparametrize: {matrix: {b: [1], a: [true], c: [null]}}", pull,
+			[]string{"ci.yml / T (1, true, )"},
+		},
 		{"no matrix", "name: T\nrun: make", pull, []string{"ci.yml / T"}},
 		{"no name", "run: make", pull, []string{"ci.yml / ci"}},
 		{"objects as JSON", "name: T\nrun: make\nparametrize: {matrix: {n: [{v: 1}]}}", pull, []string{`ci.yml / T ({"v":1})`}},
@@ -232,10 +238,14 @@ func TestCheckNames(t *testing.T) {
 		{"a push where pull requests are off", "name: T\ntrigger: {push: , pull_request: false}\nrun: make", push, []string{"ci.yml / T"}},
 		{"the queue has the names of pull requests", "name: T\nrun: make", queue, []string{"ci.yml / T"}},
 		{"one line", "name: |\n  T\n  U\nrun: make", pull, []string{"ci.yml / T U"}},
-		{"cut with a hash", "name: T\nrun: make\nparametrize: {matrix: {a: [" + long + "]}}", pull,
-			[]string{"ci.yml / T (" + long[:2*79] + "…" + "506494f2"}},
-		{"cut with a hash, the suffix stays", "name: T\nrun: make\nparametrize: {matrix: {a: [" + long + "]}}", push,
-			[]string{"ci.yml / T (" + long[:2*72] + "…" + "506494f2 [push]"}},
+		{
+			"cut with a hash", "name: T\nrun: make\nparametrize: {matrix: {a: [" + long + "]}}", pull,
+			[]string{"ci.yml / T (" + long[:2*79] + "…" + "506494f2"},
+		},
+		{
+			"cut with a hash, the suffix stays", "name: T\nrun: make\nparametrize: {matrix: {a: [" + long + "]}}", push,
+			[]string{"ci.yml / T (" + long[:2*72] + "…" + "506494f2 [push]"},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

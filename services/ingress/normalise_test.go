@@ -111,19 +111,23 @@ func TestPushes(t *testing.T) {
 	}{
 		"an annotated tag is its commit": {
 			object{"ref": "refs/tags/v1", "before": zero, "after": shaB, "created": true, "head_commit": object{"id": shaA, "message": "m"}},
-			flow.Push{Ref: "refs/tags/v1", Before: zero, After: shaB, Created: true, Head: shaA, Message: "m"}, shaA,
+			flow.Push{Ref: "refs/tags/v1", Before: zero, After: shaB, Created: true, Head: shaA, Message: "m"},
+			shaA,
 		},
 		"a deleted branch": {
 			object{"ref": "refs/heads/x", "before": shaA, "after": zero, "deleted": true, "head_commit": nil},
-			flow.Push{Ref: "refs/heads/x", Before: shaA, After: zero, Deleted: true}, zero,
+			flow.Push{Ref: "refs/heads/x", Before: shaA, After: zero, Deleted: true},
+			zero,
 		},
 		"a forced one without commits": {
 			object{"ref": "refs/heads/x", "before": shaA, "after": shaB, "forced": true, "commits": []any{}, "head_commit": object{"id": shaB}},
-			flow.Push{Ref: "refs/heads/x", Before: shaA, After: shaB, Forced: true, Head: shaB}, shaB,
+			flow.Push{Ref: "refs/heads/x", Before: shaA, After: shaB, Forced: true, Head: shaB},
+			shaB,
 		},
 		"timestamps as numbers": {
 			object{"ref": "refs/heads/x", "after": shaB, "created_at": 1557933565, "pusher": object{"date": 1}},
-			flow.Push{Ref: "refs/heads/x", After: shaB}, shaB,
+			flow.Push{Ref: "refs/heads/x", After: shaB},
+			shaB,
 		},
 	} {
 		e := mustNormalise(t, "push", c.push)
@@ -181,18 +185,24 @@ func TestNewsOfOwnComments(t *testing.T) {
 }
 
 func TestNullsThatGitHubSends(t *testing.T) {
-	e := mustNormalise(t, "check_suite", object{"action": "rerequested", "sender": nil,
-		"check_suite": object{"id": 5, "head_sha": shaA, "head_branch": nil, "app": nil, "pull_requests": []any{}}})
+	e := mustNormalise(t, "check_suite", object{
+		"action": "rerequested", "sender": nil,
+		"check_suite": object{"id": 5, "head_sha": shaA, "head_branch": nil, "app": nil, "pull_requests": []any{}},
+	})
 	if *e.CheckSuite != (flow.CheckSuite{ID: 5, HeadSHA: shaA}) || e.Sender != (flow.User{}) {
 		t.Errorf("%+v", e)
 	}
-	e = mustNormalise(t, "pull_request_review", object{"action": "submitted", "pull_request": object{"number": 3},
-		"review": object{"id": 5, "state": "APPROVED", "commit_id": nil, "user": nil, "body": nil}})
+	e = mustNormalise(t, "pull_request_review", object{
+		"action": "submitted", "pull_request": object{"number": 3},
+		"review": object{"id": 5, "state": "APPROVED", "commit_id": nil, "user": nil, "body": nil},
+	})
 	if *e.Review != (flow.Review{ID: 5, PullRequest: 3, State: "approved"}) {
 		t.Errorf("%+v", e.Review)
 	}
-	e = mustNormalise(t, "issue_comment", object{"action": "created", "issue": object{"number": 3, "pull_request": nil},
-		"comment": object{"id": 5, "body": nil, "user": nil, "performed_via_github_app": nil}})
+	e = mustNormalise(t, "issue_comment", object{
+		"action": "created", "issue": object{"number": 3, "pull_request": nil},
+		"comment": object{"id": 5, "body": nil, "user": nil, "performed_via_github_app": nil},
+	})
 	if *e.Comment != (flow.Comment{ID: 5, Issue: 3}) {
 		t.Errorf("%+v", e.Comment)
 	}
@@ -276,8 +286,10 @@ func TestLongTexts(t *testing.T) {
 	} {
 		e := mustNormalise(t, "issue_comment", object{"action": "created", "issue": object{"number": 1}, "comment": object{"id": 1, "body": text}})
 		p := mustNormalise(t, "push", object{"ref": "refs/heads/" + strings.Repeat("<", refLimit-11), "after": shaA, "head_commit": object{"id": shaA, "message": text}})
-		c := mustNormalise(t, "check_run", object{"check_run": object{"id": 1, "head_sha": shaA, "name": text, "external_id": text},
-			"requested_action": object{"identifier": text}})
+		c := mustNormalise(t, "check_run", object{
+			"check_run":        object{"id": 1, "head_sha": shaA, "name": text, "external_id": text},
+			"requested_action": object{"identifier": text},
+		})
 		for field, cutText := range map[string]struct {
 			text  string
 			limit int

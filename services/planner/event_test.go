@@ -148,8 +148,8 @@ func TestRunIsTheSameForTheSameCode(t *testing.T) {
 			}
 		})
 	}
-	if run(pullEvent("reopened"), "one") != run(pullEvent("reopened"), "one") {
-		t.Error("a redelivery is another run")
+	if first, again := run(pullEvent("reopened"), "one"), run(pullEvent("reopened"), "one"); first != again {
+		t.Errorf("a redelivery is another run: %s and %s", first, again)
 	}
 }
 

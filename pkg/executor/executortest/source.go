@@ -161,8 +161,10 @@ func sourceHostile(s *suite) {
 		"link leading out":     {Link("top/evil", "../outside")},
 		"link over a link":     {Dir("top/a/b"), Link("top/a/b/up", "../.."), Link("top/evil", "a/b/up/..")},
 		"write through a link": {Link("top/evil", "."), File("top/evil/file", "", 0o644)},
-		"hard link": {File("top/a", "", 0o644),
-			{Header: tar.Header{Typeflag: tar.TypeLink, Name: "top/evil", Linkname: "top/a"}}},
+		"hard link": {
+			File("top/a", "", 0o644),
+			{Header: tar.Header{Typeflag: tar.TypeLink, Name: "top/evil", Linkname: "top/a"}},
+		},
 		"device":     {{Header: tar.Header{Typeflag: tar.TypeChar, Name: "top/evil", Devmajor: 1, Devminor: 3}}},
 		"named pipe": {{Header: tar.Header{Typeflag: tar.TypeFifo, Name: "top/evil"}}},
 	} {

@@ -29,9 +29,11 @@ func TestObserveReadsTheFolder(t *testing.T) {
 		"supervisor-starting":       {record: &record{Boot: "other"}, lock: runLock, want: executor.State{Phase: executor.Pending}},
 		"running":                   {status: &status{Boot: e.boot, State: begun}, lock: runLock, want: executor.State{Phase: executor.Running}},
 		"supervisor-gone": {status: &status{Boot: e.boot, State: begun}, want: executor.State{
-			Phase: executor.Ended, Reason: executor.ReasonLost, Message: "the job's supervisor was killed"}},
+			Phase: executor.Ended, Reason: executor.ReasonLost, Message: "the job's supervisor was killed",
+		}},
 		"machine-restarted": {status: &status{Boot: "other", State: begun}, want: executor.State{
-			Phase: executor.Ended, Reason: executor.ReasonLost, Message: "the machine was restarted while the job ran"}},
+			Phase: executor.Ended, Reason: executor.ReasonLost, Message: "the machine was restarted while the job ran",
+		}},
 	} {
 		f := folder{filepath.Join(e.dir, name)}
 		if err := os.Mkdir(f.path, 0o700); err != nil {

@@ -135,7 +135,8 @@ func TestUnpack(t *testing.T) {
 		"link out and back in": {entries: []executortest.Entry{link("top/evil", "../workspace/f")}, refused: `"evil"`},
 		"link over a link":     {entries: []executortest.Entry{link("top/a/b/s", "../.."), link("top/evil", "a/b/s/../x")}, refused: `"evil"`},
 		"link over a later one": {entries: []executortest.Entry{
-			link("top/evil", "z/../x"), link("top/z", "."), link("top/zz", "z")}, refused: `"evil"`},
+			link("top/evil", "z/../x"), link("top/z", "."), link("top/zz", "z"),
+		}, refused: `"evil"`},
 		"file below a link":   {entries: []executortest.Entry{link("top/evil", "a"), file("top/evil/f", "", 0o644)}, refused: "link"},
 		"folder below a link": {entries: []executortest.Entry{link("top/evil", "a"), dir("top/evil/d")}, refused: "link"},
 		"link over a folder":  {entries: []executortest.Entry{dir("top/evil"), link("top/evil", "a")}, refused: `"top/evil"`},
