@@ -2,7 +2,6 @@ package watcher
 
 import (
 	"encoding/json"
-	"regexp"
 	"strings"
 	"unicode/utf8"
 )
@@ -108,61 +107,4 @@ func cutText(text string, n int) string {
 		n--
 	}
 	return text[:n]
-}
-
-// hints are what every line that errorLine matches contains, in lower case: a
-// cheap no for almost all lines.
-var hints = []string{
-	"error", "err!", "[err]", "fail", "panic", "traceback", "exception", "fatal", "not found", ".go:", "no such file",
-	"undefined reference", "segmentation fault", "permission denied", "no rule to make", "e  ",
-}
-
-// errorLine is what compilers, test runners and shells print when something is
-// wrong.
-var errorLine = regexp.MustCompile(`(?i)` + strings.Join([]string{
-	`^\s*::error\b`, `^\s*##\[error\]`,
-	`(^|[\s\]\[(:'"<>|*-])([\w.$]*error|[\w.$]*exception|fatal)(\[\w+\])?\s?:`,     // error: TypeError: error[E0308]: fatal:
-	`\berror (?-i:[A-Z]{1,4})\d+:`,                                                 // tsc, msbuild
-	`^\s*(\[(error|fatal|err)\]|(?-i:ERROR|FATAL)\b|error (in|at|while|during)\b)`, // maven, gradle, webpack, logs
-	`^npm (err!|error)`, `^error$`,
-	`^traceback \(most recent call last\)`,
-	`^(panic|fatal error|thread '.*' panicked)\b`,
-	`^e   `, `^=+ (failures|errors) =+`, // pytest
-	`^\s*--- fail:`, `^fail(\t|$)`, `^\s*(failed|failure|failures?)\b[^=]`, // go test and others
-	`\bfailed\s*(\[\s*\d+%\])?\s*$`, `\bbuild failed\b`, `\bassertion failed\b`, `\btests? failed\b`, `\bfailed with\b`,
-	`^(vet: )?\S+\.go:\d+:\d+: `,
-	`: (command )?not found$`, `: no such file or directory$`, `: permission denied$`, `undefined reference to`,
-	`segmentation fault`, `no rule to make target`, `\*\*\* \[.*\] error \d`,
-}, "|"))
-
-// noError is what looks like an error and is none.
-var noError = regexp.MustCompile(`(?i)` + strings.Join([]string{
-	`\b(0|no|zero|without( any)?) (\w+ )?(errors?|failures?|failed|exceptions?)\b`,
-	`\b(errors?|failures?|failed|exceptions?)\s*[:=]\s*(0|none|no|false|nil|null)\s*($|[,;.)\]}])`,
-	`-w?error\b`, `\b(allow|ignor|expect)\w* (failure|error)`, `continue-on-error`, `fail-?fast`,
-	`^\s*(\+ )?(pass|ok|passed)\b`, `\b(passed|ok)\s*(\[\s*\d+%\])?$`,
-}, "|"))
-
-// looksLikeError is a guess, good enough to show people the right place of a log.
-func looksLikeError(line string) bool {
-	line = cutText(line, 4<<10)
-	lower := strings.ToLower(line)
-	for _, hint := range hints {
-		if strings.Contains(lower, hint) {
-			if cmd, ok := parseCommand(line); ok && cmd.name != "error" {
-				return false // a warning, or the title of a group
-			}
-			return errorLine.MatchString(line) && !noError.MatchString(line)
-		}
-	}
-	return false
-}
-
-// errorText is an error line for people: the message of a workflow command.
-func errorText(line string) string {
-	if cmd, ok := parseCommand(line); ok && cmd.name == "error" && cmd.data != "" {
-		first, _, _ := strings.Cut(cmd.data, "\n")
-		return clean([]byte(first))
-	}
-	return strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(line), "##[error]"))
 }
