@@ -22,6 +22,9 @@ type desk struct {
 	lines map[string]*line
 	lanes map[int64]*lane
 	wait  sync.WaitGroup
+
+	rushed chan struct{} // closed when nothing is held back any more
+	once   sync.Once
 }
 
 // errand asks that one thing on GitHub be brought up to date.
@@ -69,7 +72,7 @@ const crowd = 50 * time.Millisecond
 const keptLines = 4096
 
 func newDesk(width int) *desk {
-	return &desk{width: width, lines: map[string]*line{}, lanes: map[int64]*lane{}}
+	return &desk{width: width, lines: map[string]*line{}, lanes: map[int64]*lane{}, rushed: make(chan struct{})}
 }
 
 // do waits until a flight that took off after the call has landed, and returns
@@ -123,6 +126,9 @@ func (d *desk) do(ctx context.Context, e errand) error {
 	return ctx.Err()
 }
 
+// rush sends off what is held back, now and from now on: the service stops.
+func (d *desk) rush() { d.once.Do(func() { close(d.rushed) }) }
+
 // close waits for the flights in the air; nobody may ask any more.
 func (d *desk) close() { d.wait.Wait() }
 
@@ -140,7 +146,7 @@ func (d *desk) run(l *line, way *lane) {
 		hold := time.Until(l.landed.Add(spread(b.every, way.busy)))
 		d.mu.Unlock()
 
-		linger(b, hold)
+		d.linger(b, hold)
 		err := d.enter(b, way)
 		d.mu.Lock()
 		if l.next == b {
@@ -183,7 +189,7 @@ func spread(every time.Duration, busy int) time.Duration {
 }
 
 // linger lets progress gather until hold is over or a verdict joins.
-func linger(b *batch, hold time.Duration) {
+func (d *desk) linger(b *batch, hold time.Duration) {
 	if hold <= 0 {
 		return
 	}
@@ -192,6 +198,7 @@ func linger(b *batch, hold time.Duration) {
 	select {
 	case <-timer.C:
 	case <-b.hurry:
+	case <-d.rushed:
 	case <-b.ctx.Done():
 	}
 }

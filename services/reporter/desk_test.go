@@ -170,3 +170,21 @@ func TestDeskTurnsPanicsIntoErrors(t *testing.T) {
 	}
 	d.close()
 }
+
+func TestDeskHoldsNothingBackWhenTheServiceStops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(1)
+		e := errand{key: "k", every: time.Hour, fly: func(context.Context) error { return nil }}
+		if err := d.do(t.Context(), e); err != nil {
+			t.Error(err)
+		}
+		begin := time.Now()
+		time.AfterFunc(time.Second, d.rush)
+		for range 2 {
+			if err := d.do(t.Context(), e); err != nil || time.Since(begin) != time.Second {
+				t.Errorf("%v after %s", err, time.Since(begin))
+			}
+		}
+		d.close()
+	})
+}

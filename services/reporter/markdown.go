@@ -179,6 +179,3 @@ func plural(n int, one, many string) string {
 }
 
 func short(sha string) string { return sha[:min(7, len(sha))] }
-
-// errorMessage keeps an operator's line short.
-func errorMessage(err error) string { return cutText(oneLine(err.Error()), keptLine) }

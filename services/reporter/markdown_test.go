@@ -74,6 +74,34 @@ func TestFenceTailKeepsTheTail(t *testing.T) {
 	}
 }
 
+func TestFenceTailOfOneLongLine(t *testing.T) {
+	got := fenceTail([]string{"first", strings.Repeat("é", 1_000) + "end"}, 101)
+	if len(got) > 101 || len(got) < 70 || !strings.HasPrefix(got, "```text\n…é") || !strings.HasSuffix(got, "end\n```\n") || !utf8.ValidString(got) {
+		t.Errorf("%d bytes: %q", len(got), got)
+	}
+	if got := fenceTail([]string{strings.Repeat("`", 500)}, 100); got != "" {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestCutMarkdownKeepsWholeLines(t *testing.T) {
+	got := cutMarkdown(strings.Repeat("- a line\n", 100), 100)
+	if len(got) > 100 || !strings.HasPrefix(got, "- a line\n- a line\n") || !strings.HasSuffix(got, "- a line\n\n… and more than fits here.\n") {
+		t.Errorf("%q", got)
+	}
+	if got := cutMarkdown(strings.Repeat("é", 100), 60); got != "\n… and more than fits here.\n" {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestSize(t *testing.T) {
+	for n, want := range map[int64]string{1: "1 byte", 1000: "1000 bytes", 1536: "1.5 KiB", 64 << 20: "64.0 MiB"} {
+		if got := size(n); got != want {
+			t.Errorf("size(%d) = %s", n, got)
+		}
+	}
+}
+
 func TestCutText(t *testing.T) {
 	if got := cutText("ééé", 5); got != "é…" || len(got) > 5 {
 		t.Errorf("%q", got)

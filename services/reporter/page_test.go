@@ -35,7 +35,7 @@ func newSite(t *testing.T) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pages.poll = 10 * time.Millisecond
+	pages.poll, pages.beat = 10*time.Millisecond, 50*time.Millisecond
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- pages.Run(ctx) }()
@@ -360,6 +360,18 @@ func TestLiveTailTellsOfANewAttempt(t *testing.T) {
 	if e := v.next(); e.event != "again" {
 		t.Errorf("%+v", e)
 	}
+}
+
+func TestLiveTailGivesSignsOfLife(t *testing.T) {
+	s := newSite(t)
+	s.state(job(1), status(1, flow.Running, ""))
+	v := s.watch(t.Context(), "", "")
+	for v.scan.Scan() {
+		if v.scan.Text() == ": still here" {
+			return
+		}
+	}
+	t.Error("none came")
 }
 
 func TestLiveTailsAreBounded(t *testing.T) {

@@ -84,8 +84,9 @@ func (t *turns) take(ctx context.Context, key string) (post, error) {
 			return p, nil
 		}
 		if t.now().After(patience) {
-			left := max(p.Until.Sub(t.now()), 0) + rand.N(time.Second)
-			return p, bus.Later(fmt.Errorf("turn of %s: %w", key, errHeld), left)
+			// Its holder may be slow or dead, which is known when the lease is over.
+			left := min(p.Until.Sub(t.now()), t.lease/10) + rand.N(time.Second)
+			return p, bus.Later(fmt.Errorf("turn of %s: %w", key, errHeld), max(left, 0))
 		}
 		timer := time.NewTimer(t.poll)
 		select {

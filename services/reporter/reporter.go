@@ -81,6 +81,7 @@ func New(b *bus.Bus, app App, pages *Pages, log *zap.Logger) *Reporter {
 func (r *Reporter) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	defer context.AfterFunc(ctx, r.desk.rush)()
 	parts := []func() error{
 		func() error { return r.pages.Run(ctx) },
 		func() error { return r.sweep(ctx) },

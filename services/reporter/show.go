@@ -107,8 +107,8 @@ func (r *Reporter) sendCheck(ctx context.Context, h *hub, sha string, p *post, w
 // missing permission), that is logged once and the checks stay the report.
 func (r *Reporter) showComment(ctx context.Context, id flow.Identity) error {
 	key := "post." + pullKey(id.Repo.ID, id.PullRequest)
-	want, err := r.renderPull(ctx, id)
-	if err != nil {
+	want, ok, err := r.renderPull(ctx, id)
+	if err != nil || !ok {
 		return err
 	}
 	p, err := r.turns.read(ctx, key)
@@ -120,7 +120,7 @@ func (r *Reporter) showComment(ctx context.Context, id flow.Identity) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.turns.lease*2/3)
 	defer cancel()
-	if want, err = r.renderPull(ctx, id); err == nil && (p.Doubt || p.Sent != hashOf(want.body)) {
+	if want, ok, err = r.renderPull(ctx, id); err == nil && ok && (p.Doubt || p.Sent != hashOf(want.body)) {
 		err = r.writeComment(ctx, id, &p, want)
 		p.Doubt = err != nil && !refused(err)
 	}
@@ -219,18 +219,19 @@ func (r *Reporter) renderCommit(repo int64, sha string) func(context.Context) (c
 	}
 }
 
-// renderPull renders the comment of a pull request from what is known now.
-func (r *Reporter) renderPull(ctx context.Context, id flow.Identity) (pullComment, error) {
+// renderPull renders the comment of a pull request from what is known now; false
+// while no run of it is known.
+func (r *Reporter) renderPull(ctx context.Context, id flow.Identity) (pullComment, bool, error) {
 	refs, err := load[runRefs](ctx, r.bus.Runs(), pullKey(id.Repo.ID, id.PullRequest))
 	if err != nil {
-		return pullComment{}, err
+		return pullComment{}, false, err
 	}
 	sha, runs := refs.head()
 	views, err := r.views(ctx, runs)
-	if err != nil {
-		return pullComment{}, err
+	if err != nil || len(views) == 0 {
+		return pullComment{}, false, err
 	}
-	return renderComment(id.Repo.ID, id.PullRequest, sha, views, r.links), nil
+	return renderComment(id.Repo.ID, id.PullRequest, sha, views, r.links), true, nil
 }
 
 // views reads runs with the states of their jobs; unknown runs are left out.
