@@ -70,8 +70,13 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// maxWaiting is how many jobs one launcher holds; more wait in the stream.
-const maxWaiting = 50_000
+const (
+	// maxWaiting is how many jobs one launcher holds; more wait in the stream.
+	maxWaiting = 50_000
+	// giveUp is as long as the stream keeps a job: its age says nothing, since it may
+	// have waited for days.
+	giveUp = 7 * 24 * time.Hour
+)
 
 // Launcher is the service.
 type Launcher struct {
@@ -99,16 +104,13 @@ func (l *Launcher) Run(ctx context.Context) error {
 	follow := func(h executor.Handle) {
 		group.Go(func() error { l.slots.follow(ctx, h); return nil })
 	}
-	if err := l.slots.count(ctx, follow); err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
-		return fmt.Errorf("jobs that run already: %w", err)
+	if l.slots.firstCount(ctx, follow) != nil {
+		return group.Wait() // ctx ended
 	}
 	group.Go(func() error { l.slots.keepCounting(ctx, follow); return nil })
 	group.Go(func() error { l.keepSweeping(ctx); return nil })
 	group.Go(func() error {
-		consumer := bus.Consumer{Service: "launcher", Pool: l.options.Pool, Hold: true, Places: maxWaiting}
+		consumer := bus.Consumer{Service: "launcher", Pool: l.options.Pool, Hold: true, Places: maxWaiting, GiveUp: giveUp}
 		return bus.Consume(ctx, l.bus, flow.Jobs, consumer, func(ctx context.Context, job flow.Job) error {
 			return l.launch(ctx, job, follow)
 		})

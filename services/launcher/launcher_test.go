@@ -497,12 +497,57 @@ func TestRunsARealJob(t *testing.T) {
 		t.Errorf("first job is %+v, %v", state, err)
 	}
 	stop()
-	again := w.options
-	l := New(w.bus, e, again, zaptest.NewLogger(t))
+	l := New(w.bus, e, w.options, zaptest.NewLogger(t))
 	if err := l.launch(t.Context(), j, func(executor.Handle) {}); err != nil {
 		t.Fatal(err)
 	}
 	if n := w.countStarted(j); n != 1 {
 		t.Errorf("%d started messages", n)
+	}
+
+	if err := l.sweep(t.Context(), time.Now().Add(25*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	// What was removed is still known to have run.
+	if state, err := e.Observe(t.Context(), h); err != nil || state.Phase != executor.Ended {
+		t.Errorf("removed job is %+v, %v", state, err)
+	}
+	if err := l.sweep(t.Context(), time.Now().Add(9*24*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if state, err := e.Observe(t.Context(), h); err != nil || state.Phase != executor.Absent {
+		t.Errorf("collected job is %+v, %v", state, err)
+	}
+}
+
+// TestADamagedJobDoesNotStopTheOthers has a job that cannot be observed.
+func TestADamagedJobDoesNotStopTheOthers(t *testing.T) {
+	m := newMachine()
+	if _, err := m.Start(t.Context(), executor.Spec{ID: "damaged"}); err != nil {
+		t.Fatal(err)
+	}
+	m.damaged = "damaged"
+	w := setup(t, m)
+	w.run()
+	j := w.job(7, 0)
+	w.publish(j)
+	w.started(j)
+}
+
+func TestStartsNothingBeforeItKnowsWhatRuns(t *testing.T) {
+	m := newMachine()
+	if _, err := m.Start(t.Context(), executor.Spec{ID: "running"}); err != nil {
+		t.Fatal(err)
+	}
+	m.away = 2 // the first two counts fail
+	w := setup(t, m)
+	w.run()
+	j := w.job(7, 1)
+	w.publish(j)
+	<-m.counted
+	m.end("running")
+	w.started(j)
+	if _, most := m.begunJobs(); most != 1 {
+		t.Errorf("%d jobs ran at once on one slot", most)
 	}
 }

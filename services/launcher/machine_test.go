@@ -19,6 +19,12 @@ type machine struct {
 	// knowledge of a job that runs.
 	after func(ctx context.Context, spec executor.Spec) error
 
+	// damaged is a job that cannot be observed; away is how often List fails.
+	damaged string
+	away    int
+	// counted has an element once List has worked.
+	counted chan struct{}
+
 	mu    sync.Mutex
 	jobs  map[string]*machineJob
 	calls map[string]int
@@ -34,7 +40,7 @@ type machineJob struct {
 }
 
 func newMachine() *machine {
-	return &machine{jobs: map[string]*machineJob{}, calls: map[string]int{}, begun: make(chan string, 10_000)}
+	return &machine{jobs: map[string]*machineJob{}, calls: map[string]int{}, begun: make(chan string, 10_000), counted: make(chan struct{}, 1)}
 }
 
 func (m *machine) Name() string { return "machine" }
@@ -112,6 +118,9 @@ func (m *machine) begunJobs() (ids []string, most int) {
 func (m *machine) Observe(_ context.Context, h executor.Handle) (executor.State, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if h.ID == m.damaged {
+		return executor.State{}, errors.New("its state cannot be read")
+	}
 	if job := m.jobs[h.ID]; job != nil {
 		return job.state, nil
 	}
@@ -121,6 +130,14 @@ func (m *machine) Observe(_ context.Context, h executor.Handle) (executor.State,
 func (m *machine) List(context.Context) ([]executor.Handle, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.away > 0 {
+		m.away--
+		return nil, errors.New("away")
+	}
+	select {
+	case m.counted <- struct{}{}:
+	default:
+	}
 	var list []executor.Handle
 	for id := range m.jobs {
 		list = append(list, executor.Handle{Executor: "machine", ID: id})

@@ -121,11 +121,16 @@ func (s *slots) count(ctx context.Context, follow func(executor.Handle)) error {
 	listed := make(map[string]bool, len(handles))
 	for _, h := range handles {
 		listed[h.ID] = true
-		state, err := s.executor.Observe(ctx, h)
-		if err != nil {
-			return err
-		}
 		s.remember(h)
+		state, err := s.executor.Observe(ctx, h)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			// One damaged job must not keep the others from running.
+			s.log.Warn("job is not counted", zap.String("job", h.ID), zap.Error(err))
+			continue
+		}
 		if state.Phase == executor.Ended || state.Phase == executor.Absent {
 			continue
 		}
@@ -147,6 +152,24 @@ func (s *slots) forget(listed map[string]bool) {
 	}
 }
 
+// firstCount counts until it works: not knowing what runs is no reason to start
+// more.
+func (s *slots) firstCount(ctx context.Context, follow func(executor.Handle)) error {
+	for wait := s.maxPoll; ; wait = min(2*wait, s.every) {
+		err := s.count(ctx, follow)
+		if err == nil || ctx.Err() != nil {
+			return ctx.Err()
+		}
+		s.log.Warn("jobs that run cannot be counted", zap.Error(err))
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+}
+
+// keepCounting counts again and again until ctx ends.
 func (s *slots) keepCounting(ctx context.Context, follow func(executor.Handle)) {
 	tick := time.NewTicker(s.every)
 	defer tick.Stop()

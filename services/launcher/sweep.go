@@ -2,6 +2,7 @@ package launcher
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"go.uber.org/zap"
@@ -32,6 +33,7 @@ func (l *Launcher) keepSweeping(ctx context.Context) {
 // sweep removes the jobs that ended longer ago than the retention, and what
 // remains of those that ended longer ago than anybody can ask for them.
 func (l *Launcher) sweep(ctx context.Context, now time.Time) error {
+	var failed []error
 	if lister, ok := l.executor.(executor.Lister); ok {
 		handles, err := lister.List(ctx)
 		if err != nil {
@@ -40,13 +42,14 @@ func (l *Launcher) sweep(ctx context.Context, now time.Time) error {
 		for _, h := range handles {
 			state, err := l.executor.Observe(ctx, h)
 			if err != nil {
-				return err
+				failed = append(failed, err)
+				continue
 			}
 			if state.Phase != executor.Ended || state.FinishedAt.IsZero() || now.Sub(state.FinishedAt) < l.options.Retention {
 				continue
 			}
 			if err := l.executor.Remove(ctx, h); err != nil {
-				return err
+				failed = append(failed, err)
 			}
 		}
 	}
@@ -55,7 +58,7 @@ func (l *Launcher) sweep(ctx context.Context, now time.Time) error {
 		if removed > 0 {
 			l.log.Info("collected", zap.Int("jobs", removed))
 		}
-		return err
+		failed = append(failed, err)
 	}
-	return nil
+	return errors.Join(failed...)
 }

@@ -72,6 +72,9 @@ func (o Options) withDefaults() Options {
 const (
 	// maxJobs is how many jobs one watcher follows; others follow the rest.
 	maxJobs = 5_000
+	// giveUp is as long as the stream keeps a status: its age says nothing, since jobs
+	// may run for days.
+	giveUp = 7 * 24 * time.Hour
 	// defaultTimeout bounds a job whose message does not say.
 	defaultTimeout = 60 * time.Minute
 	// storeTries is how often an archive is sent before a verdict goes without it.
@@ -99,7 +102,7 @@ func New(b *bus.Bus, e executor.Executor, options Options, log *zap.Logger) *Wat
 
 // Run follows jobs until ctx ends, then gives back those in hand and returns nil.
 func (w *Watcher) Run(ctx context.Context) error {
-	consumer := bus.Consumer{Service: "watcher", Pool: w.options.Pool, Hold: true, Places: maxJobs}
+	consumer := bus.Consumer{Service: "watcher", Pool: w.options.Pool, Hold: true, Places: maxJobs, GiveUp: giveUp}
 	return bus.Consume(ctx, w.bus, flow.States, consumer, w.watch)
 }
 

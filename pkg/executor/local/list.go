@@ -46,9 +46,8 @@ func (e *Executor) List(ctx context.Context) ([]executor.Handle, error) {
 		if err != nil {
 			continue
 		}
-		if s, err := f.status(); err != nil {
-			return nil, err
-		} else if s != nil && s.Removed {
+		// A state that cannot be read is Observe's to report, for this one job.
+		if s, err := f.status(); err == nil && s != nil && s.Removed {
 			continue
 		}
 		list = append(list, e.handle(f.id()))
