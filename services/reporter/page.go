@@ -191,7 +191,6 @@ type frame struct {
 	// Refresh asks browsers without scripts to load the page again, in seconds.
 	Refresh int
 	Title   string
-	RunPath string
 }
 
 // runData is what the run page shows.
@@ -210,7 +209,8 @@ type runData struct {
 	Why        string
 }
 
-// pageRow is a line of the run page.
+// pageRow is a line of the run page. Links between pages are relative, so that
+// they hold behind a proxy that serves the pages below a path of its own.
 type pageRow struct {
 	row
 	Path string
@@ -225,7 +225,7 @@ func (p *Pages) runPage(w http.ResponseWriter, r *http.Request) error {
 	s := sumUp([]runView{view}, p.links)
 	status, conclusion := s.verdict()
 	data := runData{
-		frame:    frame{Identity: id, RunPath: p.links.runPath(id.Run), Title: s.headline(id.SHA)},
+		frame:    frame{Identity: id, Title: s.headline(id.SHA)},
 		Headline: s.headline(id.SHA), Conclusion: conclusion, State: flow.Running, At: view.at(),
 		Problems: slices.Concat(view.errors(), view.warnings()), Notices: s.notices,
 	}
@@ -244,7 +244,7 @@ func (p *Pages) runPage(w http.ResponseWriter, r *http.Request) error {
 	for _, line := range s.rows {
 		entry := pageRow{row: line}
 		if line.index >= 0 {
-			entry.Path = p.links.jobPath(id.Run, line.index)
+			entry.Path = fmt.Sprintf("%s/jobs/%d", p.links.sign(id.Run), line.index)
 		}
 		data.Rows = append(data.Rows, entry)
 	}
@@ -258,9 +258,10 @@ type jobData struct {
 	Headline string
 	Took     string
 	Began    time.Time
-	Path     string
-	Live     bool
-	Log      logPart
+	// RunLink and OwnLink are the relative addresses of the run's page and of this one.
+	RunLink, OwnLink string
+	Live             bool
+	Log              logPart
 }
 
 func (p *Pages) jobPage(w http.ResponseWriter, r *http.Request) error {
@@ -269,8 +270,9 @@ func (p *Pages) jobPage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	data := jobData{
-		frame: frame{Identity: job.Identity, RunPath: p.links.runPath(job.Run), Title: job.Check},
-		Job:   job, Headline: jobTitle(job), Began: job.began(), Path: p.links.jobPath(job.Run, job.Index), Live: !job.concluded(),
+		frame: frame{Identity: job.Identity, Title: job.Check},
+		Job:   job, Headline: jobTitle(job), Began: job.began(),
+		RunLink: "../../" + p.links.sign(job.Run), OwnLink: strconv.Itoa(job.Index), Live: !job.concluded(),
 	}
 	if d, ok := job.took(); ok {
 		data.Took = length(d)

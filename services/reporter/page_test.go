@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"regexp"
 	"strings"
 	"testing"
@@ -173,7 +174,7 @@ func TestPagesKeepLogsPrivate(t *testing.T) {
 func TestRunPage(t *testing.T) {
 	s := newSite(t)
 	_, body := s.get("GET", s.links.runPath(s.job.Run))
-	for _, want := range []string{"1 still to come", "queued", `http-equiv="refresh"`, s.links.jobPath(s.job.Run, 0), "14 days", identity().SHA, "#3"} {
+	for _, want := range []string{"1 still to come", "queued", `http-equiv="refresh"`, "14 days", identity().SHA, "#3"} {
 		if !strings.Contains(body, want) {
 			t.Errorf("lacks %q", want)
 		}
@@ -182,6 +183,41 @@ func TestRunPage(t *testing.T) {
 	_, body = s.get("GET", s.links.runPath(s.job.Run))
 	if !strings.Contains(body, "❌ failed") || strings.Contains(body, `http-equiv="refresh"`) {
 		t.Errorf("%s", body)
+	}
+}
+
+// Links hold wherever a proxy puts the pages.
+func TestLinksBetweenPages(t *testing.T) {
+	s := newSite(t)
+	s.state(job(1), ended(flow.Success))
+	s.archive("hello\n")
+	follow := func(from, pattern string) string {
+		t.Helper()
+		_, body := s.get("GET", from)
+		link := regexp.MustCompile(pattern).FindStringSubmatch(body)
+		if link == nil || strings.HasPrefix(link[1], "/") {
+			t.Fatalf("%s: link %q", from, link)
+		}
+		at, err := url.Parse(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		to, err := at.Parse(link[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return to.Path
+	}
+	run := s.links.runPath(s.job.Run)
+	page := follow(run, `<th scope="row"><a href="([^"]*)"`)
+	if page != s.links.jobPath(s.job.Run, 0) {
+		t.Errorf("job page %s", page)
+	}
+	if back := follow(page, `<nav aria-label="Breadcrumb"><a href="([^"]*)"`); back != run {
+		t.Errorf("back to %s", back)
+	}
+	if _, log := s.get("GET", follow(page, `<a href="([^"]*/log)"`)); log != "hello\n" {
+		t.Errorf("log %q", log)
 	}
 }
 
@@ -242,7 +278,7 @@ func TestRunningJobShowsItsLogWithoutScripts(t *testing.T) {
 	s.block(0, "one\ntwo\n")
 	s.block(4, "two\nthree") // another watcher took over
 	_, body := s.get("GET", s.links.jobPath(s.job.Run, 0))
-	if !strings.Contains(body, ">\none\ntwo\nthree\n</pre>") || !strings.Contains(body, "/events?from=13\"") || !strings.Contains(body, "<noscript><meta http-equiv=\"refresh\"") {
+	if !strings.Contains(body, ">\none\ntwo\nthree\n</pre>") || !strings.Contains(body, "data-events=\"0/events?from=13\"") || !strings.Contains(body, "<noscript><meta http-equiv=\"refresh\"") {
 		t.Errorf("%s", body)
 	}
 	if _, text := s.get("GET", s.links.jobPath(s.job.Run, 0)+"/log"); text != "one\ntwo\nthree" {
