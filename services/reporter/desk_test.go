@@ -19,7 +19,7 @@ func TestDeskSharesAFlight(t *testing.T) {
 		e := errand{key: "k", fly: func(context.Context) error {
 			seen := known.Load() // what is known when the flight starts
 			flights.Add(1)
-			time.Sleep(time.Second)
+			<-time.After(time.Second) // of the bubble's clock
 			shown.Store(seen)
 			return nil
 		}}
@@ -74,7 +74,7 @@ func TestDeskHoldsProgressBackAndNotVerdicts(t *testing.T) {
 				t.Errorf("progress went at %s, not with the verdict", at)
 			}
 		})
-		time.Sleep(time.Second)
+		<-time.After(time.Second) // of the bubble's clock
 		took(verdict)
 		wait.Wait()
 		d.close()
@@ -88,7 +88,7 @@ func TestDeskSendsVerdictsFirst(t *testing.T) {
 		var order []string
 		fly := func(name string) func(context.Context) error {
 			return func(context.Context) error {
-				time.Sleep(time.Second)
+				<-time.After(time.Second) // of the bubble's clock
 				mu.Lock()
 				defer mu.Unlock()
 				order = append(order, name)
@@ -122,7 +122,7 @@ func TestDeskKeepsInstallationsApart(t *testing.T) {
 		for i := range 5 {
 			wait.Go(func() {
 				err := d.do(t.Context(), errand{key: fmt.Sprint(i), installation: int64(i), fly: func(context.Context) error {
-					time.Sleep(time.Second)
+					<-time.After(time.Second) // of the bubble's clock
 					return nil
 				}})
 				if err != nil {
