@@ -41,7 +41,7 @@ var settings = []setting{
 	{key: "executor", value: "local", usage: "where jobs run", services: []string{"launcher", "watcher"}},
 	{key: "pool", usage: "named pool of machines to serve", services: []string{"launcher", "watcher"}},
 	{key: "slots", value: strconv.Itoa(runtime.NumCPU()), usage: "jobs at once on this executor", services: []string{"launcher"}},
-	{key: "queue-timeout", value: "60m", usage: "end of a job that waits for a slot", aliases: []string{"JOB_QUEUE_TIMEOUT"}, services: []string{"launcher"}},
+	{key: "queue-timeout", value: "60m", usage: "end of a job that waits for a slot", aliases: []string{"JOB_QUEUE_TIMEOUT"}, services: []string{"launcher", "reporter"}},
 	{key: "job-user", usage: "account to run jobs under, when litci is root", services: []string{"launcher", "watcher"}},
 	{key: "allow-forks", value: "false", usage: "let the local executor run code of forks", services: []string{"launcher"}},
 	{key: "retention", value: "24h", usage: "how long ended jobs stay on the executor", services: []string{"launcher"}},

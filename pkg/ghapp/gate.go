@@ -90,10 +90,11 @@ func unavailable(resp *http.Response) bool {
 }
 
 // repeatable tells whether doing it twice is doing it once. A POST that was
-// answered with 502 may have worked.
+// answered with 502 may have worked; so may a PATCH, and one of a check run adds
+// its annotations again.
 func repeatable(method string) bool {
 	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodPatch, http.MethodDelete:
+	case http.MethodGet, http.MethodHead, http.MethodDelete:
 		return true
 	}
 	return false

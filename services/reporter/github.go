@@ -20,6 +20,8 @@ type App interface {
 	ID() int64
 	// Login is the App's account, "slug[bot]".
 	Login(ctx context.Context) (string, error)
+	// Check asks GitHub whether it knows the App by its key.
+	Check(ctx context.Context) error
 	// Client speaks for an installation and is good for one repository.
 	Client(installation, repo int64) (*github.Client, error)
 	// Close gives up idle connections.

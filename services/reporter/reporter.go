@@ -100,6 +100,7 @@ func (r *Reporter) Run(ctx context.Context) error {
 	}
 	errs := make([]error, len(parts))
 	var wait sync.WaitGroup
+	wait.Go(func() { r.greet(ctx) })
 	for i, part := range parts {
 		wait.Go(func() {
 			errs[i] = part()
@@ -110,6 +111,14 @@ func (r *Reporter) Run(ctx context.Context) error {
 	r.desk.close()
 	r.app.Close()
 	return errors.Join(errs...)
+}
+
+// greet tells an operator at once what every report would fail by: a wrong key, a
+// wrong address.
+func (r *Reporter) greet(ctx context.Context) {
+	if err := r.app.Check(ctx); err != nil && ctx.Err() == nil {
+		r.log.Error("github does not know the App; nothing can be read or reported until it does", zap.Error(err))
+	}
 }
 
 // Addr is where the report pages are served.
