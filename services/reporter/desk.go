@@ -13,10 +13,9 @@ import (
 // one flight at a time, and everybody who asked before it took off shares how
 // it ends: a flight renders what is known when it starts, so it carries what all
 // of them brought. Of one installation a few flights are in the air at once,
-// verdicts before progress, and none while GitHub asks for a pause.
+// verdicts before progress.
 type desk struct {
 	width int // flights of an installation at once
-	pause func(error) (time.Duration, bool)
 
 	mu    sync.Mutex
 	lines map[string]*line
