@@ -62,6 +62,9 @@ type Bus struct {
 	log     *zap.Logger
 	metrics *metrics
 	ackWait time.Duration
+
+	runs          *KV
+	logs, sources *Objects
 	// denied is the last permission that the server refused, nil or a string.
 	denied atomic.Pointer[string]
 }
@@ -87,6 +90,8 @@ func Connect(cfg Config, log *zap.Logger, registry prometheus.Registerer) (*Bus,
 		b.nc.Close()
 		return nil, fmt.Errorf("jetstream: %w", err)
 	}
+	b.runs = &KV{bucketRuns, kept(func(ctx context.Context) (jetstream.KeyValue, error) { return b.js.KeyValue(ctx, bucketRuns) })}
+	b.logs, b.sources = b.objects(objectsLogs), b.objects(objectsSource)
 	return b, nil
 }
 

@@ -1,12 +1,9 @@
 package bus_test
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 	"sync"
@@ -217,107 +214,6 @@ func TestTooLargePlanIsRefused(t *testing.T) {
 	}
 }
 
-func TestWhatTheHandlerReturnsDecides(t *testing.T) {
-	cases := []struct {
-		name     string
-		first    error
-		panics   bool
-		again    bool
-		dead     string
-		outdated bool
-	}{
-		{name: "nil is done"},
-		{name: "an error comes again", first: errors.New("no luck"), again: true},
-		{name: "a panic comes again", panics: true, again: true},
-		{name: "later comes again", first: bus.Later(errors.New("limit"), 10*time.Millisecond), again: true},
-		{name: "drop is a dead letter", first: bus.Drop(errors.New("no such\nrepository")), dead: "no such repository"},
-		{name: "an old error is a dead letter", first: errors.New("no luck"), outdated: true, dead: "given up after"},
-	}
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			s := bustest.Server(t)
-			b := bustest.Connect(t, s, bus.Config{Name: "test"})
-			nc, _ := admin(t, s)
-			letters, err := nc.SubscribeSync("dlq.planner")
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := nc.Flush(); err != nil {
-				t.Fatal(err)
-			}
-			var calls atomic.Int32
-			deliveries := make(chan bus.Meta, 10)
-			opt := bus.Consumer{Service: "planner"}
-			if c.outdated {
-				opt.GiveUp = time.Nanosecond
-			}
-			stop := consume(t, b, flow.Events, opt, func(ctx context.Context, _ flow.Event) error {
-				deliveries <- bus.Delivery(ctx)
-				if calls.Add(1) > 1 {
-					return nil
-				}
-				if c.panics {
-					panic("at the disco")
-				}
-				return c.first
-			})
-			if err := bus.Publish(t.Context(), b, flow.Events, event("one")); err != nil {
-				t.Fatal(err)
-			}
-			if first := receive(t, deliveries); first.Delivered != 1 || first.Stream != "EVENTS" || first.Sequence != 1 {
-				t.Errorf("first delivery is %+v", first)
-			}
-			if c.again {
-				if second := receive(t, deliveries); second.Delivered != 2 {
-					t.Errorf("second delivery is %+v", second)
-				}
-			}
-			if c.dead != "" {
-				letter, err := letters.NextMsgWithContext(t.Context())
-				if err != nil {
-					t.Fatal(err)
-				}
-				if reason := letter.Header.Get("Litci-Dlq-Reason"); !strings.Contains(reason, c.dead) {
-					t.Errorf("reason is %q, want %q in it", reason, c.dead)
-				}
-				if letter.Header.Get("Litci-Dlq-Stream") != "EVENTS" || letter.Header.Get("Litci-Dlq-Seq") != "1" || letter.Header.Get("Litci-Delivery") != "one" {
-					t.Errorf("headers of the dead letter are %v", letter.Header)
-				}
-				var body flow.Event
-				if err := json.Unmarshal(letter.Data, &body); err != nil || body.Delivery != "one" {
-					t.Errorf("dead letter's body is %s, %v", letter.Data, err)
-				}
-			}
-			stop()
-			if n := len(deliveries); n != 0 {
-				t.Errorf("%d more deliveries after the message was settled", n)
-			}
-		})
-	}
-}
-
-func TestUndecodableMessageIsADeadLetter(t *testing.T) {
-	s := bustest.Server(t)
-	b := bustest.Connect(t, s, bus.Config{Name: "test"})
-	nc, js := admin(t, s)
-	letters, err := nc.SubscribeSync("dlq.planner")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := js.Publish(t.Context(), "events.pr", []byte("{not json")); err != nil {
-		t.Fatal(err)
-	}
-	consume(t, b, flow.Events, bus.Consumer{Service: "planner"}, func(context.Context, flow.Event) error {
-		t.Error("the handler was called")
-		return nil
-	})
-	letter, err := letters.NextMsgWithContext(t.Context())
-	if err != nil || string(letter.Data) != "{not json" {
-		t.Fatalf("dead letter is %v, %v", letter, err)
-	}
-}
-
 func TestHeldMessageIsHandedOverWhenItsServiceStops(t *testing.T) {
 	s := bustest.Server(t)
 	// The ack wait is far beyond the test's patience: only a hand-over brings the message.
@@ -409,83 +305,6 @@ func TestPoolHasItsOwnConsumerAndStarSeesAll(t *testing.T) {
 	for _, want := range []string{"launcher:", "gpu:gpu", "reporter:", "reporter:gpu"} {
 		if !have[want] {
 			t.Errorf("%s is missing in %v", want, have)
-		}
-	}
-}
-
-func TestKVKeepsOneWriter(t *testing.T) {
-	b := bustest.New(t)
-	ctx, kv := t.Context(), b.Runs()
-	if _, _, err := kv.Get(ctx, "a.b"); !errors.Is(err, bus.ErrNotFound) {
-		t.Fatalf("absent key: %v", err)
-	}
-	rev, err := kv.Put(ctx, "a.b", []byte("1"), 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := kv.Put(ctx, "a.b", []byte("2"), 0); !errors.Is(err, bus.ErrConflict) {
-		t.Fatalf("second create: %v", err)
-	}
-	if _, err := kv.Put(ctx, "a.b", []byte("2"), rev+1); !errors.Is(err, bus.ErrConflict) {
-		t.Fatalf("wrong revision: %v", err)
-	}
-	var wait sync.WaitGroup
-	for range 8 {
-		wait.Go(func() {
-			for range 5 {
-				if _, err := bus.Change(ctx, kv, "count", func(n *int) bool { *n++; return true }); err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	wait.Wait()
-	n, err := bus.Change(ctx, kv, "count", func(*int) bool { return false })
-	if err != nil || n != 40 {
-		t.Fatalf("40 increments gave %d, %v", n, err)
-	}
-	for i := range 3 {
-		if _, err := kv.Put(ctx, fmt.Sprintf("check.run.%d", i), []byte("x"), 0); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := kv.Delete(ctx, "check.run.1"); err != nil {
-		t.Fatal(err)
-	}
-	found, err := kv.List(ctx, "check.run.*")
-	if err != nil || len(found) != 2 {
-		t.Fatalf("list gave %d keys, %v", len(found), err)
-	}
-	none, err := kv.List(ctx, "nothing.*")
-	if err != nil || len(none) != 0 {
-		t.Fatalf("empty list gave %d keys, %v", len(none), err)
-	}
-}
-
-func TestObjectsAreReplacedWhole(t *testing.T) {
-	b := bustest.New(t)
-	ctx, logs := t.Context(), b.Logs()
-	if _, err := logs.Get(ctx, "x"); !errors.Is(err, bus.ErrNotFound) {
-		t.Fatalf("absent object: %v", err)
-	}
-	if has, err := logs.Has(ctx, "x"); err != nil || has {
-		t.Fatalf("has an absent object: %v, %v", has, err)
-	}
-	for _, size := range []int{0, 5, 3 << 20} {
-		want := bytes.Repeat([]byte("z"), size)
-		if err := logs.Put(ctx, "x", bytes.NewReader(want)); err != nil {
-			t.Fatal(err)
-		}
-		r, err := logs.Get(ctx, "x")
-		if err != nil {
-			t.Fatal(err)
-		}
-		have, err := io.ReadAll(r)
-		if err != nil || !bytes.Equal(have, want) {
-			t.Errorf("%d bytes came back as %d, %v", len(want), len(have), err)
-		}
-		if err := r.Close(); err != nil {
-			t.Error(err)
 		}
 	}
 }

@@ -96,9 +96,12 @@ type consumer struct {
 	ackWait time.Duration
 
 	places chan struct{}
-	wait   sync.WaitGroup
-	mu     sync.Mutex
-	inHand map[uint64]jetstream.Msg
+	// suspects has room for one: what is suspected of taking the process down runs
+	// without another of its kind.
+	suspects chan struct{}
+	wait     sync.WaitGroup
+	mu       sync.Mutex
+	inHand   map[uint64]jetstream.Msg
 }
 
 func open(ctx context.Context, b *Bus, subject string, opt Consumer) (*consumer, error) {
@@ -119,7 +122,7 @@ func open(ctx context.Context, b *Bus, subject string, opt Consumer) (*consumer,
 	}
 	c := &consumer{
 		bus: b, opt: opt, subject: subject, log: b.log.Named(opt.Service),
-		places: make(chan struct{}, opt.Places), inHand: map[uint64]jetstream.Msg{},
+		places: make(chan struct{}, opt.Places), suspects: make(chan struct{}, 1), inHand: map[uint64]jetstream.Msg{},
 	}
 	err := b.await(ctx, "consumer "+streamName+"/"+opt.Durable, func(ctx context.Context) error {
 		var err error
@@ -249,12 +252,12 @@ func (c *consumer) process(stop, work context.Context, msg jetstream.Msg, handle
 }
 
 // guarded runs the handler; a panic is an error like any other, and a message
-// that took the process down three times is a poison.
+// that takes the process down again and again is a poison.
 func (c *consumer) guarded(ctx context.Context, meta Meta, msg jetstream.Msg, handle func(context.Context, []byte) error) (err error) {
 	if meta.Delivered > 1 {
 		clearMark, poisoned := c.mark(ctx, meta)
 		if poisoned {
-			return Drop(errors.New("poison: the service crashed three times with this message in hand"))
+			return Drop(errors.New("poison: the service crashed again and again with this message in hand, at last with this one alone"))
 		}
 		defer clearMark()
 	}

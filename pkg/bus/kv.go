@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -13,20 +14,41 @@ import (
 // decisions are made by the write and never by a Get, which may be stale in a
 // cluster.
 type KV struct {
-	bus  *Bus
-	name string
+	name   string
+	bucket func(context.Context) (jetstream.KeyValue, error)
 }
 
 // Runs is the bucket of what outlives a message: runs, jobs, checks, heads. Keys
 // live for 14 days.
-func (b *Bus) Runs() *KV { return &KV{b, bucketRuns} }
+func (b *Bus) Runs() *KV { return b.runs }
 
 func (kv *KV) open(ctx context.Context) (jetstream.KeyValue, error) {
-	bucket, err := kv.bus.js.KeyValue(ctx, kv.name)
+	bucket, err := kv.bucket(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("bucket %s: %w", kv.name, err)
 	}
 	return bucket, nil
+}
+
+// kept returns a function that opens something once it can be opened, and hands out
+// the same from then on: opening asks the server, and every call would.
+func kept[T any](open func(context.Context) (T, error)) func(context.Context) (T, error) {
+	var mu sync.Mutex
+	var value T
+	var opened bool
+	return func(ctx context.Context) (T, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if opened {
+			return value, nil
+		}
+		v, err := open(ctx)
+		if err != nil {
+			return v, err
+		}
+		value, opened = v, true
+		return value, nil
+	}
 }
 
 // Get returns a key's value and revision, or ErrNotFound.

@@ -11,18 +11,22 @@ import (
 
 // Objects is a store of large named values.
 type Objects struct {
-	bus  *Bus
-	name string
+	name  string
+	store func(context.Context) (jetstream.ObjectStore, error)
 }
 
 // Logs holds the archived logs of attempts for 14 days.
-func (b *Bus) Logs() *Objects { return &Objects{b, objectsLogs} }
+func (b *Bus) Logs() *Objects { return b.logs }
 
 // Sources holds the source archives of commits for a day.
-func (b *Bus) Sources() *Objects { return &Objects{b, objectsSource} }
+func (b *Bus) Sources() *Objects { return b.sources }
+
+func (b *Bus) objects(name string) *Objects {
+	return &Objects{name, kept(func(ctx context.Context) (jetstream.ObjectStore, error) { return b.js.ObjectStore(ctx, name) })}
+}
 
 func (o *Objects) open(ctx context.Context) (jetstream.ObjectStore, error) {
-	store, err := o.bus.js.ObjectStore(ctx, o.name)
+	store, err := o.store(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("object store %s: %w", o.name, err)
 	}

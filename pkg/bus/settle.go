@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -43,6 +44,10 @@ func (e laterError) Unwrap() error { return e.err }
 // example.
 func Later(err error, d time.Duration) error { return laterError{err, d} }
 
+// minTries is how often even an old message is tried: it may have waited for a
+// service that was away, and the first failure proves nothing.
+const minTries = 3
+
 // settle is the only place that acks: nil is done, Drop is never, Later is after
 // its delay, any other error is later, each wait longer than the last. A message
 // that a stopping service could not finish goes back at once.
@@ -58,11 +63,11 @@ func (c *consumer) settle(stop context.Context, msg jetstream.Msg, meta Meta, er
 		return c.deadLetter(log, msg, meta, err)
 	case stop.Err() != nil:
 		outcome, settled = "returned", msg.Nak()
-	case time.Since(meta.Stored) > c.opt.GiveUp:
-		return c.deadLetter(log, msg, meta, fmt.Errorf("given up after %s: %w", c.opt.GiveUp, err))
 	case errors.As(err, &later):
 		log.Info("waits", zap.Duration("delay", later.delay), zap.Error(err))
 		outcome, settled = "later", msg.NakWithDelay(later.delay)
+	case time.Since(meta.Stored) > c.opt.GiveUp && meta.Delivered >= minTries:
+		return c.deadLetter(log, msg, meta, fmt.Errorf("given up after %s: %w", c.opt.GiveUp, err))
 	default:
 		delay := backoff(meta.Delivered)
 		log.Warn("will be retried", zap.Duration("delay", delay), zap.Error(err))
@@ -141,41 +146,67 @@ func backoff(delivered uint64) time.Duration {
 	return delay + time.Duration(rand.Int64N(int64(delay)/4))
 }
 
-// poisonAfter is how many crashes with a message in hand make it a poison, and
+// poisonAfter is how many crashes with a message in hand make it a suspect, and
 // survived how long a handler runs before its message is cleared of suspicion.
 const (
 	poisonAfter = 3
 	survived    = 10 * time.Second
+	// alone is how long a suspect runs with no other suspect beside it.
+	alone = time.Second
 )
+
+// crashes is the mark of a message in KV.
+type crashes struct {
+	// Begun counts handlers that began and neither returned nor survived.
+	Begun int `json:"begun"`
+	// Alone says that the last of them was the only suspect in hand.
+	Alone bool `json:"alone,omitempty"`
+}
 
 // mark counts, in KV, how often the handler of a redelivered message began and did
 // not return. Deliveries themselves are no measure: waiting counts them too.
+//
+// A crash marks everything that was in hand, so a suspect is tried once more with
+// no other suspect beside it: only what takes the process down alone is a poison.
 func (c *consumer) mark(ctx context.Context, meta Meta) (clearMark func(), poisoned bool) {
-	type crashes struct {
-		Begun int `json:"begun"`
-	}
 	key := fmt.Sprintf("crash.%s.%s.%d", meta.Stream, c.opt.Durable, meta.Sequence)
-	now, err := Change(ctx, c.bus.Runs(), key, func(m *crashes) bool {
-		m.Begun++
-		return true
-	})
-	if err != nil {
-		c.log.Warn("crash mark", zap.Error(err))
-		return func() {}, false
-	}
+	change := func(fn func(*crashes) bool) (crashes, error) { return Change(ctx, c.bus.Runs(), key, fn) }
 	remove := func() {
 		if err := c.bus.Runs().Delete(context.WithoutCancel(ctx), key); err != nil {
 			c.log.Warn("crash mark", zap.Error(err))
 		}
 	}
-	if now.Begun > poisonAfter {
+	now, err := change(func(m *crashes) bool { m.Begun++; return !m.Alone })
+	if err != nil {
+		c.log.Warn("crash mark", zap.Error(err))
+		return func() {}, false
+	}
+	if now.Alone {
 		remove()
 		return nil, true
 	}
-	timer := time.AfterFunc(survived, remove)
-	return func() {
-		if timer.Stop() {
-			remove()
+	suspicious, release := survived, func() {}
+	if now.Begun > poisonAfter {
+		select {
+		case c.suspects <- struct{}{}:
+		case <-ctx.Done():
+			return func() {}, false
 		}
+		suspicious, release = alone, func() { <-c.suspects }
+		if _, err := change(func(m *crashes) bool { m.Alone = true; return true }); err != nil {
+			c.log.Warn("crash mark", zap.Error(err))
+		}
+	}
+	var once sync.Once
+	cleared := func() {
+		once.Do(func() {
+			remove()
+			release()
+		})
+	}
+	timer := time.AfterFunc(suspicious, cleared)
+	return func() {
+		timer.Stop()
+		cleared()
 	}, false
 }

@@ -29,7 +29,6 @@ const (
 // The buckets and object stores.
 const (
 	bucketRuns    = "runs"
-	bucketSlots   = "slots"
 	objectsLogs   = "logs"
 	objectsSource = "sources"
 )
@@ -105,20 +104,19 @@ func (b *Bus) Provision(ctx context.Context, p Provision) error {
 			return err
 		}
 	}
-	for _, kv := range []jetstream.KeyValueConfig{
-		{Bucket: bucketRuns, TTL: 14 * day, MaxBytes: gib, LimitMarkerTTL: time.Hour},
-		{Bucket: bucketSlots, MaxBytes: 64 * mib, LimitMarkerTTL: time.Hour},
-	} {
-		kv.Storage, kv.Replicas, kv.MaxBytes = jetstream.FileStorage, p.replicas(), p.size(kv.MaxBytes)
-		if _, err := b.js.KeyValue(ctx, kv.Bucket); err == nil {
-			continue
-		}
-		if _, err := b.js.CreateKeyValue(ctx, kv); err != nil {
-			return provisionError("bucket "+kv.Bucket, err)
+	// A full bucket refuses writes, and every service decides by writing to this one:
+	// hence the room, and the compression of what is mostly quoted logs.
+	runs := jetstream.KeyValueConfig{
+		Bucket: bucketRuns, TTL: 14 * day, MaxBytes: p.size(4 * gib), LimitMarkerTTL: time.Hour,
+		Storage: jetstream.FileStorage, Replicas: p.replicas(), Compression: true,
+	}
+	if _, err := b.js.KeyValue(ctx, runs.Bucket); err != nil {
+		if _, err := b.js.CreateKeyValue(ctx, runs); err != nil {
+			return provisionError("bucket "+runs.Bucket, err)
 		}
 	}
 	for _, store := range []jetstream.ObjectStoreConfig{
-		{Bucket: objectsLogs, TTL: 14 * day, MaxBytes: 10 * gib},
+		{Bucket: objectsLogs, TTL: 14 * day, MaxBytes: 10 * gib, Compression: true},
 		{Bucket: objectsSource, TTL: day, MaxBytes: 10 * gib},
 	} {
 		store.Storage, store.Replicas, store.MaxBytes = jetstream.FileStorage, p.replicas(), p.size(store.MaxBytes)
@@ -200,7 +198,7 @@ func (d durable) config() jetstream.ConsumerConfig {
 }
 
 // defaultBytes is what wanted and the buckets add up to.
-const defaultBytes = 30 * gib
+const defaultBytes = 33 * gib
 
 func (p Provision) size(bytes int64) int64 {
 	if p.Bytes <= 0 || p.Bytes >= defaultBytes {

@@ -55,7 +55,7 @@ var settings = []setting{
 	{key: "nats-key", usage: "key of the client certificate, PEM"},
 	{key: "nats-listen", value: "127.0.0.1:4222", usage: "address of the NATS server in the process", services: []string{"nats"}},
 	{key: "nats-sync-always", value: "true", usage: "write to the disk before answering, in the process's server", services: []string{"nats"}},
-	{key: "nats-max-bytes", value: "0", usage: "storage for all streams together, in bytes (default 30 GiB, or what the disk allows)", services: []string{"nats"}},
+	{key: "nats-max-bytes", value: "0", usage: "storage for all streams together, in bytes (default 33 GiB, or what the disk allows)", services: []string{"nats"}},
 	{key: "nats-replicas", value: "1", usage: "copies of everything, in a NATS cluster", services: []string{"nats"}},
 	{key: "ack-wait", value: "0s", usage: "how long a crash goes unnoticed (default by consumer)"},
 	{key: "admin-listen", value: "127.0.0.1:9090", usage: "address for health and metrics"},

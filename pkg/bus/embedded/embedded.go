@@ -6,6 +6,7 @@ package embedded
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -119,13 +120,27 @@ func publicKey(file string) (string, error) {
 	return pair.PublicKey()
 }
 
-// storage is three quarters of what is free on the disk.
+// storage is three quarters of what is free on the disk or taken by the streams
+// already: what they reserved when the disk was emptier must fit still.
 func storage(dir string) (int64, error) {
 	var disk syscall.Statfs_t
 	if err := syscall.Statfs(dir, &disk); err != nil {
 		return 0, fmt.Errorf("disk of %s: %w", dir, err)
 	}
-	return int64(disk.Bavail) * int64(disk.Bsize) / 4 * 3, nil
+	taken := int64(0)
+	err := filepath.WalkDir(dir, func(_ string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		if info, err := entry.Info(); err == nil { // else it has just gone
+			taken += info.Size()
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("nats data: %w", err)
+	}
+	return (int64(disk.Bavail)*int64(disk.Bsize) + taken) / 4 * 3, nil
 }
 
 // URL is the address on which the server listens.
