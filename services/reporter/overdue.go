@@ -70,43 +70,51 @@ func (r *Reporter) sweep(ctx context.Context) error {
 	}
 }
 
-// endOverdue forgets the jobs that somebody spoke of, and ends those that are due.
+// endOverdue forgets the jobs that somebody spoke of, and ends those that are
+// due. What is wrong with one of them keeps none of the others waiting.
 func (r *Reporter) endOverdue(ctx context.Context) error {
 	waiting, err := r.bus.Runs().List(ctx, "wait.>")
 	if err != nil {
 		return err
 	}
 	for key, data := range waiting {
-		e, err := decode[expected](key, data)
-		if err != nil {
-			return err
-		}
-		state, err := load[jobState](ctx, r.bus.Runs(), jobKey(e.Job.Run, e.Job.Index))
-		if err != nil {
-			return err
-		}
-		if state.silent() && state.Attempt == e.Job.Attempt {
-			if r.turns.now().Before(e.Due) {
-				continue
+		if err := r.endIfDue(ctx, key, data); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
 			}
-			where := "the unnamed pool"
-			if e.Job.Pool != "" {
-				where = "pool " + e.Job.Pool
-			}
-			message := "No launcher of " + where + " took this job."
-			// The verdict that stands counts, and a launcher that comes back finds it.
-			stands, err := verdict.Settle(ctx, r.bus, flow.ResultOf(e.Job, flow.Failure, flow.CauseNoCapacity, message, r.turns.now().UTC()))
-			if err == nil {
-				err = r.ended(ctx, stands)
-			}
-			if err != nil && !errors.Is(err, verdict.ErrSuperseded) && !hopeless(err) {
-				r.log.Warn("overdue job", append(fields(e.Job.Identity), zap.String("job", e.Job.Job), zap.Error(err))...)
-				continue // the next sweep tries again
-			}
-		}
-		if err := r.bus.Runs().Delete(ctx, key); err != nil {
-			return err
+			// The next sweep tries again.
+			r.once.error(r.log, "overdue job", key, []zap.Field{zap.String("key", key), zap.Error(err)})
 		}
 	}
 	return nil
+}
+
+func (r *Reporter) endIfDue(ctx context.Context, key string, data []byte) error {
+	e, err := decode[expected](key, data)
+	if err != nil {
+		return err
+	}
+	state, err := load[jobState](ctx, r.bus.Runs(), jobKey(e.Job.Run, e.Job.Index))
+	if err != nil {
+		return err
+	}
+	if state.silent() && state.Attempt == e.Job.Attempt {
+		if r.turns.now().Before(e.Due) {
+			return nil
+		}
+		where := "the unnamed pool"
+		if e.Job.Pool != "" {
+			where = "pool " + e.Job.Pool
+		}
+		message := "No launcher of " + where + " took this job."
+		// The verdict that stands counts, and a launcher that comes back finds it.
+		stands, err := verdict.Settle(ctx, r.bus, flow.ResultOf(e.Job, flow.Failure, flow.CauseNoCapacity, message, r.turns.now().UTC()))
+		if err == nil {
+			err = r.ended(ctx, stands)
+		}
+		if err != nil && !errors.Is(err, verdict.ErrSuperseded) && !hopeless(err) {
+			return err
+		}
+	}
+	return r.bus.Runs().Delete(ctx, key)
 }

@@ -1,9 +1,11 @@
 package reporter
 
 import (
+	"errors"
 	"testing"
 	"time"
 
+	"github.com/litci/litci/pkg/bus"
 	"github.com/litci/litci/pkg/fakegithub"
 	"github.com/litci/litci/pkg/flow"
 	"github.com/litci/litci/pkg/verdict"
@@ -42,5 +44,34 @@ func TestJobsThatNobodyTakesAreEnded(t *testing.T) {
 	}
 	if waiting, err := r.bus.Runs().List(t.Context(), "wait.>"); err != nil || len(waiting) != 0 {
 		t.Errorf("%d jobs are waited for, %v", len(waiting), err)
+	}
+}
+
+func TestDamagedRecordsStopNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fakegithub.Limits{})
+	r := w.reporter(nil)
+	sha := w.shas[2]
+	plan, jobs := w.plan("a", sha, 2, epoch)
+	hand(t, r, plan, jobs[0], jobs[1])
+	// Keys are listed in the order of their last writes: the damaged ones come first.
+	broken := flow.JobID(plan.Run, 1)
+	for _, key := range []string{"wait.broken", jobKey(plan.Run, 1)} {
+		_, revision, err := r.bus.Runs().Get(t.Context(), key)
+		if err != nil && !errors.Is(err, bus.ErrNotFound) {
+			t.Fatal(err)
+		}
+		if _, err := r.bus.Runs().Put(t.Context(), key, []byte(`{"attempt": "`+broken), revision); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.turns.now = func() time.Time { return time.Now().Add(r.QueueTimeout + unheard + time.Minute) }
+	for range 8 { // a map's order is another each time
+		if err := r.endOverdue(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if stands, err := verdict.Of(t.Context(), r.bus, plan.Run, 0, 1); err != nil || stands == nil || stands.Cause != flow.CauseNoCapacity {
+		t.Errorf("beside damaged records a job has the verdict %+v, %v", stands, err)
 	}
 }
