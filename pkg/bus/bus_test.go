@@ -83,7 +83,8 @@ func admin(t *testing.T, s *embedded.Server) (*nats.Conn, jetstream.JetStream) {
 func TestPublishedMessageReachesItsConsumerOnce(t *testing.T) {
 	b := bustest.New(t)
 	got := make(chan flow.Event, 10)
-	consume(t, b, flow.Events, bus.Consumer{Service: "planner"}, func(_ context.Context, e flow.Event) error {
+	one := bus.Consumer{Service: "planner", Places: 1} // one at a time: in order
+	consume(t, b, flow.Events, one, func(_ context.Context, e flow.Event) error {
 		got <- e
 		return nil
 	})
