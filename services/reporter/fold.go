@@ -82,7 +82,6 @@ func foldStatus(s *jobState, st flow.Status) bool {
 		return false
 	}
 	before := *s
-	s.Heard = true
 	s.Pool = orElse(s.Pool, st.Pool)
 	s.Mode = orElse(s.Mode, st.Mode)
 	if s.TimeoutMinutes == 0 {
@@ -200,7 +199,7 @@ func same(a, b jobState) bool {
 	}
 	return a.Workflow == b.Workflow && a.Image == b.Image && a.Machine == b.Machine && a.Pool == b.Pool &&
 		a.Mode == b.Mode && a.TimeoutMinutes == b.TimeoutMinutes && a.State == b.State && a.Message == b.Message &&
-		a.Heard == b.Heard && a.QueuedAt.Equal(b.QueuedAt) && a.RunningAt.Equal(b.RunningAt) && a.Conclusion == b.Conclusion
+		a.QueuedAt.Equal(b.QueuedAt) && a.RunningAt.Equal(b.RunningAt) && a.Conclusion == b.Conclusion
 }
 
 func earliest(a, b time.Time) time.Time {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -13,108 +14,215 @@ import (
 	"github.com/litci/litci/pkg/verdict"
 )
 
-// The launcher that holds a job ends it at its queue deadline. A job of a pool
-// whose launchers are all gone has nobody to do so, and its check would stay
-// queued until GitHub calls it stale after 14 days. So the reporter remembers
-// each job until somebody speaks of it, and ends those that nobody took.
+// The launcher that holds a job ends it at its queue deadline, and the watcher
+// that follows it at its run deadline. A machine that dies for good takes both
+// along, and a watcher's message may become a dead letter: the check would stay
+// open until GitHub calls it stale after 14 days. So the reporter remembers each
+// attempt until it has a verdict, and ends those of which nobody spoke in time.
 
-// unheard is how much longer than a launcher the reporter waits: a launcher's
-// word comes first.
-const unheard = 30 * time.Minute
+const (
+	// unheard is how much longer than a launcher or a watcher the reporter waits:
+	// theirs is the first word.
+	unheard = 30 * time.Minute
+	// concluding is what a watcher takes at most, behind the timeout, to stop a job
+	// and to store its log.
+	concluding = 10 * time.Minute
+	// defaultTimeout is the watchers', for jobs that do not say.
+	defaultTimeout = time.Hour
+	// enders is how many overdue jobs are ended at once: a pool that dies leaves many.
+	enders = 64
+)
 
-// expected is a job that somebody should speak of.
+// expected is an attempt that somebody should speak of.
 type expected struct {
 	Job flow.Job  `json:"job"`
 	Due time.Time `json:"due"`
+	// Heard is when somebody spoke of it last; zero while nobody did.
+	Heard time.Time `json:"heard,omitzero"`
 }
 
-func waitKey(run string, index int) string { return fmt.Sprintf("wait.%s.%d", run, index) }
+func waitKey(run string, index, attempt int) string {
+	return fmt.Sprintf("wait.%s.%d.%d", run, index, attempt)
+}
 
-// expect remembers an attempt that nobody spoke of yet.
+// expect remembers an attempt that waits to be started.
 func (r *Reporter) expect(ctx context.Context, j flow.Job) error {
-	state, err := load[jobState](ctx, r.bus.Runs(), jobKey(j.Run, j.Index))
-	if err != nil || state.Attempt != j.Attempt || !state.silent() {
-		return err
-	}
-	queue := max(time.Duration(j.QueueTimeoutMinutes)*time.Minute, r.QueueTimeout)
-	j.Script, j.Env, j.Params = "", nil, nil // only who it is
-	_, err = bus.Change(ctx, r.bus.Runs(), waitKey(j.Run, j.Index), func(e *expected) bool {
-		if e.Job.Attempt >= j.Attempt {
+	return r.remember(ctx, j, func(e *expected) bool {
+		if e.Job.Attempt != 0 {
 			return false
 		}
-		*e = expected{Job: j, Due: r.turns.now().Add(queue + unheard)}
+		*e = expected{Job: j, Due: r.turns.now().Add(r.queueTimeout(j) + unheard)}
 		return true
 	})
+}
+
+// hear gives an attempt of which somebody spoke all the time that it has from there on.
+func (r *Reporter) hear(ctx context.Context, s flow.Status) error {
+	if s.State.Rank() == 0 {
+		return nil
+	}
+	j := flow.Job{
+		Identity: s.Identity, Job: s.Job, Index: s.Index, Attempt: s.Attempt, Check: s.Check, Pool: s.Pool, Mode: s.Mode,
+	}
+	// The bus's clock is everybody's; a pool's may be wrong.
+	at := bus.Delivery(ctx).Stored
+	if at.IsZero() {
+		at = s.At
+	}
+	return r.remember(ctx, j, func(e *expected) bool {
+		if e.Job.Attempt == 0 {
+			e.Job = j
+		}
+		due := at.Add(r.queueTimeout(e.Job) + unheard)
+		if s.State.Rank() > flow.Queued.Rank() {
+			timeout := time.Duration(s.TimeoutMinutes) * time.Minute
+			if timeout <= 0 {
+				timeout = defaultTimeout
+			}
+			due = at.Add(timeout + concluding + unheard)
+		}
+		before := *e
+		e.Due, e.Heard = latest(e.Due, due), latest(e.Heard, at)
+		return !e.Due.Equal(before.Due) || !e.Heard.Equal(before.Heard)
+	})
+}
+
+// remember changes what is expected of an attempt that is not over.
+func (r *Reporter) remember(ctx context.Context, j flow.Job, change func(*expected) bool) error {
+	state, err := load[jobState](ctx, r.bus.Runs(), jobKey(j.Run, j.Index))
+	if err == nil && !state.past(j.Attempt) {
+		_, err = bus.Change(ctx, r.bus.Runs(), waitKey(j.Run, j.Index, j.Attempt), func(e *expected) bool {
+			changed := change(e)
+			e.Job.Script, e.Job.Env, e.Job.Params = "", nil, nil // only who it is
+			return changed
+		})
+	}
 	if err != nil {
 		return fmt.Errorf("job %s: %w", j.Job, err)
 	}
 	return nil
 }
 
-// silent says that neither a launcher nor a watcher spoke of the attempt.
-func (j jobState) silent() bool { return !j.Heard && !j.concluded() }
+// past says that the attempt has its verdict or gave way to a newer one.
+func (j jobState) past(attempt int) bool {
+	return j.Attempt > attempt || j.Attempt == attempt && j.concluded()
+}
 
-// sweep looks again and again for jobs that nobody took, until ctx ends.
+func (r *Reporter) queueTimeout(j flow.Job) time.Duration {
+	return max(time.Duration(j.QueueTimeoutMinutes)*time.Minute, r.QueueTimeout)
+}
+
+// forget ends the wait for an attempt.
+func (r *Reporter) forget(ctx context.Context, run string, index, attempt int) error {
+	return r.bus.Runs().Delete(ctx, waitKey(run, index, attempt))
+}
+
+// vigil is for how long this process has looked at what the bus holds, without a
+// break. While it was away (a restart, a bus that is down, a machine that sleeps)
+// others may have been away too, or their words wait to be read.
+type vigil struct{ since, last time.Time }
+
+// look goes on with the vigil, or begins another when the last look is too long ago.
+func (v *vigil) look(now time.Time, gap time.Duration) {
+	now = now.Round(0) // the monotonic clock stops while a machine sleeps
+	if v.last.IsZero() || now.Sub(v.last) > gap {
+		v.since = now
+	}
+	v.last = now
+}
+
+func (v *vigil) broken() { v.last = time.Time{} }
+
+// sweep looks again and again for attempts of which nobody speaks, until ctx ends.
 func (r *Reporter) sweep(ctx context.Context) error {
 	tick := time.NewTicker(r.sweepEvery)
 	defer tick.Stop()
+	var v vigil
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
-		if err := r.endOverdue(ctx); err != nil && ctx.Err() == nil {
+		v.look(r.turns.now(), 5*r.sweepEvery)
+		err := r.endOverdue(ctx, v.since)
+		switch {
+		case err == nil:
+			v.last = r.turns.now().Round(0) // it may have taken long
+		case ctx.Err() == nil:
+			v.broken()
 			r.log.Warn("sweep", zap.Error(err))
 		}
 	}
 }
 
-// endOverdue forgets the jobs that somebody spoke of, and ends those that are
-// due. What is wrong with one of them keeps none of the others waiting.
-func (r *Reporter) endOverdue(ctx context.Context) error {
+// endOverdue ends the attempts that are due. What is wrong with one of them
+// keeps none of the others waiting. since is the begin of the vigil.
+func (r *Reporter) endOverdue(ctx context.Context, since time.Time) error {
 	waiting, err := r.bus.Runs().List(ctx, "wait.>")
 	if err != nil {
 		return err
 	}
+	var wait sync.WaitGroup
+	defer wait.Wait()
+	places := make(chan struct{}, enders)
 	for key, data := range waiting {
-		if err := r.endIfDue(ctx, key, data); err != nil {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			// The next sweep tries again.
-			r.once.error(r.log, "overdue job", key, []zap.Field{zap.String("key", key), zap.Error(err)})
+		e, err := decode[expected](key, data)
+		if err == nil && r.turns.now().Before(latest(e.Due, since.Add(unheard))) {
+			continue
 		}
+		places <- struct{}{}
+		wait.Go(func() {
+			defer func() { <-places }()
+			if err == nil {
+				err = r.end(ctx, key, e)
+			}
+			if err != nil && ctx.Err() == nil {
+				// The next sweep tries again.
+				r.once.error(r.log, "overdue job", key, []zap.Field{zap.String("key", key), zap.Error(err)})
+			}
+		})
 	}
 	return nil
 }
 
-func (r *Reporter) endIfDue(ctx context.Context, key string, data []byte) error {
-	e, err := decode[expected](key, data)
-	if err != nil {
-		return err
-	}
+// end gives an attempt of which nobody spoke in time its verdict and shows it.
+func (r *Reporter) end(ctx context.Context, key string, e expected) error {
 	state, err := load[jobState](ctx, r.bus.Runs(), jobKey(e.Job.Run, e.Job.Index))
 	if err != nil {
 		return err
 	}
-	if state.silent() && state.Attempt == e.Job.Attempt {
-		if r.turns.now().Before(e.Due) {
-			return nil
+	switch {
+	case state.Attempt > e.Job.Attempt:
+		return r.bus.Runs().Delete(ctx, key)
+	case state.past(e.Job.Attempt): // ended, but perhaps not shown
+		err = r.showEnd(ctx, e.Job.Identity, e.Job.Attempt, state)
+	default:
+		// The verdict that stands counts, and whoever comes back finds it.
+		var stands flow.Result
+		stands, err = verdict.Settle(ctx, r.bus, e.verdict(r.turns.now().UTC()))
+		if errors.Is(err, verdict.ErrSuperseded) {
+			return r.bus.Runs().Delete(ctx, key)
 		}
+		if err == nil {
+			err = r.ended(ctx, stands)
+		}
+	}
+	if hopeless(err) { // and told so
+		return nil
+	}
+	return err
+}
+
+// verdict is the end of an attempt of which nobody spoke in time.
+func (e expected) verdict(now time.Time) flow.Result {
+	if e.Heard.IsZero() {
 		where := "the unnamed pool"
 		if e.Job.Pool != "" {
 			where = "pool " + e.Job.Pool
 		}
-		message := "No launcher of " + where + " took this job."
-		// The verdict that stands counts, and a launcher that comes back finds it.
-		stands, err := verdict.Settle(ctx, r.bus, flow.ResultOf(e.Job, flow.Failure, flow.CauseNoCapacity, message, r.turns.now().UTC()))
-		if err == nil {
-			err = r.ended(ctx, stands)
-		}
-		if err != nil && !errors.Is(err, verdict.ErrSuperseded) && !hopeless(err) {
-			return err
-		}
+		return flow.ResultOf(e.Job, flow.Failure, flow.CauseNoCapacity, "No launcher of "+where+" took this job.", now)
 	}
-	return r.bus.Runs().Delete(ctx, key)
+	message := "Nobody has reported on this job since " + e.Heard.UTC().Format("2006-01-02 15:04 UTC") + "."
+	return flow.ResultOf(e.Job, flow.Failure, flow.CauseInfrastructure, message, now)
 }

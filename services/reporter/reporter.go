@@ -164,14 +164,17 @@ func (r *Reporter) known(ctx context.Context, run runState) error {
 
 // queued learns that an attempt waits to be started.
 func (r *Reporter) queued(ctx context.Context, j flow.Job) error {
-	if err := r.move(ctx, j.Identity, j.Index, j.Attempt > 1, func(s *jobState) bool { return foldJob(s, j) }); err != nil {
+	if err := r.expect(ctx, j); err != nil {
 		return err
 	}
-	return r.expect(ctx, j)
+	return r.move(ctx, j.Identity, j.Index, j.Attempt > 1, func(s *jobState) bool { return foldJob(s, j) })
 }
 
 // moved learns that an attempt changed state.
 func (r *Reporter) moved(ctx context.Context, s flow.Status) error {
+	if err := r.hear(ctx, s); err != nil {
+		return err
+	}
 	return r.move(ctx, s.Identity, s.Index, s.State.Rank() > flow.Queued.Rank(), func(j *jobState) bool { return foldStatus(j, s) })
 }
 
@@ -212,13 +215,24 @@ func (r *Reporter) ended(ctx context.Context, result flow.Result) error {
 	if err != nil {
 		return fmt.Errorf("verdict of %s: %w", result.Job, err)
 	}
+	return r.showEnd(ctx, id, result.Attempt, state)
+}
+
+// showEnd shows a job's verdict, then ends the wait for one.
+func (r *Reporter) showEnd(ctx context.Context, id flow.Identity, attempt int, state jobState) error {
 	decides, err := r.decides(ctx, id)
 	if err != nil {
-		return fmt.Errorf("verdict of %s: %w", result.Job, err)
+		return fmt.Errorf("verdict of %s: %w", state.Job, err)
 	}
-	err = r.refusal(r.do(ctx, append(r.summaries(id, decides), r.jobErrand(id, result.Index, true))), id)
+	err = r.refusal(r.do(ctx, append(r.summaries(id, decides), r.jobErrand(id, state.Index, true))), id)
+	if err != nil && !hopeless(err) {
+		return err
+	}
+	if err := r.forget(ctx, id.Run, state.Index, attempt); err != nil {
+		return fmt.Errorf("verdict of %s: %w", state.Job, err)
+	}
 	if err == nil {
-		r.log.Info("reported", append(fields(id), zap.String("job", result.Job), zap.Int("attempt", state.Attempt),
+		r.log.Info("reported", append(fields(id), zap.String("job", state.Job), zap.Int("attempt", state.Attempt),
 			zap.String("conclusion", string(state.Conclusion)))...)
 	}
 	return err

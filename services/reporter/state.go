@@ -11,13 +11,13 @@ import (
 
 // The families of keys in the bucket runs that this service owns.
 //
-//	run.<run>            what planning a delivery came to          runState
-//	check.<run>.<index>  how far a job is, and its verdict         jobState
-//	text.<run>.<index>   the parts of its log that checks quote    jobText
-//	commit.<repo>.<sha>  the runs of a commit                      runRefs
-//	pull.<repo>.<n>      the runs of a pull request                runRefs
-//	wait.<run>.<index>   the job that no launcher spoke of yet     expected
-//	post.<…>             what GitHub has: a check run, a comment   post
+//	run.<run>                     what planning a delivery came to          runState
+//	check.<run>.<index>           how far a job is, and its verdict         jobState
+//	text.<run>.<index>            the parts of its log that checks quote    jobText
+//	commit.<repo>.<sha>           the runs of a commit                      runRefs
+//	pull.<repo>.<n>               the runs of a pull request                runRefs
+//	wait.<run>.<index>.<attempt>  by when somebody must speak of it         expected
+//	post.<…>                      what GitHub has: a check run, a comment   post
 func runKey(run string) string                { return "run." + run }
 func jobKey(run string, index int) string     { return fmt.Sprintf("check.%s.%d", run, index) }
 func jobsPattern(run string) string           { return "check." + run + ".*" }
@@ -131,8 +131,6 @@ type jobState struct {
 	Mode           string     `json:"mode,omitempty"`
 	TimeoutMinutes int        `json:"timeout_minutes,omitempty"`
 	State          flow.State `json:"state,omitempty"`
-	// Heard says that a launcher or a watcher spoke of the attempt.
-	Heard bool `json:"heard,omitempty"`
 	// Message is what the message of the highest rank said.
 	Message string `json:"message,omitempty"`
 	// Notes are kept sorted, so that the order of messages does not show.
