@@ -121,16 +121,8 @@ func (l *Launcher) Run(ctx context.Context) error {
 // launch brings one job from its message to its handle: slot, start, publish.
 // follow takes over the slot of a job that was started.
 func (l *Launcher) launch(ctx context.Context, job flow.Job, follow func(executor.Handle)) error {
-	ended, err := verdict.Of(ctx, l.bus, job.Run, job.Index, job.Attempt)
-	if errors.Is(err, verdict.ErrSuperseded) {
-		return nil
-	}
-	if err != nil {
+	if over, err := l.over(ctx, job); over || err != nil {
 		return err
-	}
-	if ended != nil {
-		// It may have been recorded and not sent.
-		return bus.Publish(ctx, l.bus, flow.Results, *ended)
 	}
 	id := flow.ExternalName(job.Job, job.Attempt)
 	// A job that was started before is adopted, whatever time it is.
@@ -142,6 +134,11 @@ func (l *Launcher) launch(ctx context.Context, job flow.Job, follow func(executo
 			return verdict.Publish(ctx, l.bus, flow.ResultOf(job, flow.Failure, flow.CauseNoCapacity, message, time.Now().UTC()))
 		}
 		if err != nil {
+			return err
+		}
+		// The wait may have been long, and somebody may have ended the job meanwhile.
+		if over, err := l.over(ctx, job); over || err != nil {
+			l.slots.release(id)
 			return err
 		}
 	}
@@ -164,6 +161,20 @@ func (l *Launcher) launch(ctx context.Context, job flow.Job, follow func(executo
 	l.log.Info("started", zap.String("job", job.Job), zap.Int("attempt", job.Attempt), zap.String("run", job.Run),
 		zap.String("delivery", job.Delivery), zap.String("repo", job.Repo.FullName()), zap.String("sha", job.SHA))
 	return nil
+}
+
+// over tells whether a job must not be started any more, and sends the verdict
+// that it has.
+func (l *Launcher) over(ctx context.Context, job flow.Job) (bool, error) {
+	ended, err := verdict.Of(ctx, l.bus, job.Run, job.Index, job.Attempt)
+	switch {
+	case errors.Is(err, verdict.ErrSuperseded):
+		return true, nil
+	case err != nil || ended == nil:
+		return false, err
+	}
+	// It may have been recorded and not sent.
+	return true, bus.Publish(ctx, l.bus, flow.Results, *ended)
 }
 
 // wait holds the job until it has a slot. late is set when its time in the queue
