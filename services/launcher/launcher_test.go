@@ -505,6 +505,31 @@ func TestRemovesWhatEndedLongAgo(t *testing.T) {
 	}
 }
 
+// TestStopsBetweenTwoRemovals has a sweep that is asked to stop at its first job.
+func TestStopsBetweenTwoRemovals(t *testing.T) {
+	m := newMachine()
+	w := setup(t, m)
+	l := New(w.bus, m, w.options, zaptest.NewLogger(t))
+	for i := range 10 {
+		id := fmt.Sprint("job", i)
+		if _, err := m.Start(t.Context(), executor.Spec{ID: id}); err != nil {
+			t.Fatal(err)
+		}
+		m.endAt(id, time.Now().Add(-25*time.Hour))
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	m.removed = stop
+	if err := l.sweep(ctx, time.Now()); !errors.Is(err, context.Canceled) {
+		t.Errorf("the sweep ended with %v", err)
+	}
+	if len(m.jobs) != 9 {
+		t.Errorf("%d of 10 jobs are left", len(m.jobs))
+	}
+	if m.collections != 0 {
+		t.Error("it went on to collect")
+	}
+}
+
 func TestRunsARealJob(t *testing.T) {
 	program, err := os.Executable()
 	if err != nil {

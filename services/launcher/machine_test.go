@@ -22,6 +22,9 @@ type machine struct {
 	// damaged is a job that cannot be observed; away is how often List fails.
 	damaged string
 	away    int
+	// removed is called when a job was removed; collections counts the calls of Collect.
+	removed     func()
+	collections int
 	// counted has an element once List has worked.
 	counted chan struct{}
 
@@ -152,7 +155,17 @@ func (m *machine) Remove(_ context.Context, h executor.Handle) error {
 		return executor.ErrRunning
 	}
 	delete(m.jobs, h.ID)
+	if m.removed != nil {
+		m.removed()
+	}
 	return nil
+}
+
+func (m *machine) Collect(context.Context, time.Time) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.collections++
+	return 0, nil
 }
 
 func (m *machine) Logs(context.Context, executor.Handle, int64) (io.ReadCloser, error) {

@@ -40,6 +40,10 @@ func (l *Launcher) sweep(ctx context.Context, now time.Time) error {
 			return err
 		}
 		for _, h := range handles {
+			// A large folder takes seconds to remove, and hundreds may wait.
+			if err := ctx.Err(); err != nil {
+				return errors.Join(append(failed, err)...)
+			}
 			state, err := l.executor.Observe(ctx, h)
 			if err != nil {
 				failed = append(failed, err)
@@ -52,6 +56,9 @@ func (l *Launcher) sweep(ctx context.Context, now time.Time) error {
 				failed = append(failed, err)
 			}
 		}
+	}
+	if err := ctx.Err(); err != nil {
+		return errors.Join(append(failed, err)...)
 	}
 	if collector, ok := l.executor.(executor.Collector); ok {
 		removed, err := collector.Collect(ctx, now.Add(-max(tombstoneAge, l.options.Retention)))

@@ -17,7 +17,10 @@ import (
 // Observe reads what the supervisor recorded. A job whose supervisor is gone
 // without an end is settled as lost, once: the state that is returned is then on
 // disk, and what the job left running is ended. A removed job keeps its state.
-func (e *Executor) Observe(_ context.Context, h executor.Handle) (executor.State, error) {
+func (e *Executor) Observe(ctx context.Context, h executor.Handle) (executor.State, error) {
+	if err := ctx.Err(); err != nil {
+		return executor.State{}, fmt.Errorf("job %s: %w", h.ID, err)
+	}
 	e.reap()
 	f, err := e.find(h)
 	if err != nil {

@@ -21,8 +21,12 @@ const trashPrefix = ".trash-"
 
 // Remove deletes everything of an ended job but its final state, which stays as a
 // tombstone: a Start that comes late finds it and does not run the job again, and
-// Observe goes on to tell how it ended. Collect removes the tombstone.
+// Observe goes on to tell how it ended. Collect removes the tombstone. A removal
+// that has begun does not stop when ctx ends: nobody would finish it.
 func (e *Executor) Remove(ctx context.Context, h executor.Handle) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("job %s: %w", h.ID, err)
+	}
 	e.reap()
 	f, err := e.find(h)
 	if err != nil {

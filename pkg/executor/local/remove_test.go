@@ -1,6 +1,8 @@
 package local
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -67,6 +69,28 @@ func TestRemoveOfAPreparedJobPreventsIt(t *testing.T) {
 	state, err := e.Observe(t.Context(), h)
 	if err != nil || state.Reason != executor.ReasonLost || !state.StartedAt.IsZero() {
 		t.Errorf("state is %+v, %v", state, err)
+	}
+}
+
+// A launcher that stops must not wait for hundreds of folders.
+func TestNothingIsBegunWhenCtxHasEnded(t *testing.T) {
+	t.Parallel()
+	e := newExecutor(t, nil)
+	h := start(t, e, "litci-job", "true\n")
+	until(t, e, h, executor.Ended)
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if _, err := e.Observe(ended, h); !errors.Is(err, context.Canceled) {
+		t.Errorf("Observe: %v", err)
+	}
+	if err := e.Remove(ended, h); !errors.Is(err, context.Canceled) {
+		t.Errorf("Remove: %v", err)
+	}
+	if n, err := e.Collect(ended, time.Now().Add(time.Hour)); n != 0 || !errors.Is(err, context.Canceled) {
+		t.Errorf("Collect: %d, %v", n, err)
+	}
+	if got := names(t, filepath.Join(e.dir, h.ID)); !slices.Contains(got, logDir) {
+		t.Errorf("left are %q", got)
 	}
 }
 
