@@ -357,6 +357,9 @@ func (c *Config) Validate(services ...string) error {
 		if c.Slots < 1 {
 			problems = append(problems, describe("slots")+": at least 1")
 		}
+		if c.Pool != "" && !isPool(c.Pool) {
+			problems = append(problems, describe("pool")+fmt.Sprintf(": a pool is a name of letters, digits, - and _, at most 64, as in a workflow's pool key, not %q", c.Pool))
+		}
 		if c.Executor != "local" {
 			problems = append(problems, describe("executor")+fmt.Sprintf(": %q is not known; the executor is local", c.Executor))
 		}
@@ -383,6 +386,13 @@ func (c *Config) Validate(services ...string) error {
 		return &Error{problems}
 	}
 	return nil
+}
+
+// isPool tells whether a pool can be served. It is the rule of the workflow
+// language's pool key; the name becomes part of a subject and of a durable's name.
+func isPool(name string) bool {
+	letters := strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") == ""
+	return letters && len(name) >= 1 && len(name) <= 64
 }
 
 // Bus is the bus's part of the settings.

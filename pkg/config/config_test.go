@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/litci/litci/pkg/config"
+	"github.com/litci/litci/pkg/workflow"
 )
 
 func flags(t *testing.T, args ...string) *pflag.FlagSet {
@@ -138,6 +140,8 @@ func TestValidateListsWhatTheServicesLack(t *testing.T) {
 		{"one way to sign in", []string{"launcher"}, []string{"--nats-creds", "a", "--nats-user", "b"}, []string{"keep one"}},
 		{"certificate with key", []string{"launcher"}, []string{"--nats-cert", "a"}, []string{"--nats-key"}},
 		{"log level and format", []string{"launcher"}, []string{"--log-level", "loud", "--log-format", "xml"}, []string{"loud", "xml"}},
+		{"a pool is one word", []string{"launcher"}, []string{"--pool", "gpu.desk"}, []string{"--pool", "gpu.desk", "letters, digits, - and _, at most 64"}},
+		{"a pool is no pattern", []string{"watcher"}, []string{"--pool", "*"}, []string{"--pool", "letters, digits"}},
 		{"launcher needs nothing of GitHub", []string{"launcher", "watcher"}, nil, nil},
 	}
 	for _, c := range cases {
@@ -156,6 +160,27 @@ func TestValidateListsWhatTheServicesLack(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A pool that a workflow cannot ask for is of no use, and one that only a workflow
+// can name is served by nobody.
+func TestPoolsAreNamedAsInWorkflows(t *testing.T) {
+	for _, name := range []string{
+		"gpu", "gpu-desk", "GPU_2", "default", "-", strings.Repeat("x", 64), strings.Repeat("x", 65),
+		"gpu.desk", "*", ">", "gpu desk", "gpu/desk", "gerät", "gpu\n",
+	} {
+		set := workflow.Load([]workflow.File{{Path: workflow.SingleFile, Data: fmt.Appendf(nil, "run: 'true'\npool: %q\n", name)}})
+		asked := len(set.Workflows) == 1 && set.Workflows[0].Pool == name
+		file := write(t, "litci.yaml", fmt.Sprintf("pool: %q\n", name))
+		cfg, err := config.Load(flags(t, "--config", file), config.Options{Environ: []string{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Spaces around a setting are cut away.
+		if served := cfg.Validate("launcher") == nil && cfg.Pool == name; served != asked {
+			t.Errorf("pool %q: a workflow may ask for it %t, a launcher may serve it %t", name, asked, served)
+		}
 	}
 }
 
