@@ -43,11 +43,13 @@ type Planner struct {
 	archives singleflight.Group
 	// archiveLimit is the size of the largest source archive, in bytes.
 	archiveLimit int64
+	// settled is the age at which GitHub's answer about a delivery is final.
+	settled time.Duration
 }
 
 // New returns a Planner that reads GitHub through app.
 func New(b *bus.Bus, app App, log *zap.Logger) *Planner {
-	return &Planner{bus: b, app: app, log: log.Named("planner"), archiveLimit: maxArchive}
+	return &Planner{bus: b, app: app, log: log.Named("planner"), archiveLimit: maxArchive, settled: settledAge}
 }
 
 // giveUp is the age at which a delivery that cannot be planned is a dead letter.
@@ -58,8 +60,12 @@ func (p *Planner) Run(ctx context.Context) error {
 	return bus.Consume(ctx, p.bus, flow.Events, bus.Consumer{Service: "planner", GiveUp: giveUp}, p.plan)
 }
 
-// lag is how long GitHub's API may stay behind its own webhooks.
-const lag = 2 * time.Second
+const (
+	// settledAge is how far GitHub's API may stay behind its own webhooks, lag the wait
+	// before it is asked again.
+	settledAge = 30 * time.Second
+	lag        = 2 * time.Second
+)
 
 // plan handles one delivery.
 func (p *Planner) plan(ctx context.Context, e flow.Event) error {
@@ -74,7 +80,7 @@ func (p *Planner) plan(ctx context.Context, e flow.Event) error {
 		ignored, err = p.work(ctx, log, ask)
 	}
 	if err != nil {
-		return settle(ctx, fmt.Errorf("%s of %s at %s: %w", e.Kind, e.Repo.FullName(), ask.SHA, err))
+		return p.settle(ctx, fmt.Errorf("%s of %s at %s: %w", e.Kind, e.Repo.FullName(), ask.SHA, err))
 	}
 	if ignored != "" {
 		log.Info("ignored", zap.String("reason", ignored))
@@ -84,19 +90,25 @@ func (p *Planner) plan(ctx context.Context, e flow.Event) error {
 
 // settle says what becomes of a delivery that could not be planned: GitHub's
 // limits and faults wait, what GitHub refuses is dropped, all else comes again.
-// What is not found is asked for twice, since a commit may be younger than the
-// replica that answers.
-func settle(ctx context.Context, err error) error {
+// What is not found is asked for again while the delivery is young, since a commit
+// may be younger than the replica that answers.
+func (p *Planner) settle(ctx context.Context, err error) error {
 	if wait, ok := ghapp.Pause(err); ok {
 		return bus.Later(err, wait)
 	}
-	if ghapp.IsNotFound(err) && bus.Delivery(ctx).Delivered <= 1 {
+	if ghapp.IsNotFound(err) && p.young(ctx) {
 		return bus.Later(err, lag)
 	}
 	if ghapp.IsNotFound(err) || ghapp.IsRefused(err) {
 		return bus.Drop(err)
 	}
 	return err
+}
+
+// young tells whether GitHub may not know of the delivery everywhere. Its age
+// decides, since a delivery is counted however it ended.
+func (p *Planner) young(ctx context.Context) bool {
+	return time.Since(bus.Delivery(ctx).Stored) < p.settled
 }
 
 // work plans what was asked for, or says why it is ignored.
@@ -114,7 +126,7 @@ func (p *Planner) work(ctx context.Context, log *zap.Logger, ask ask) (ignored s
 		if err != nil {
 			return "", err
 		}
-		if pull.headSHA != ask.SHA && bus.Delivery(ctx).Delivered <= 1 {
+		if pull.headSHA != ask.SHA && p.young(ctx) {
 			return "", bus.Later(fmt.Errorf("pull request %d stands at %s: the delivery or GitHub's answer is old", ask.PullRequest, pull.headSHA), lag)
 		}
 		if ignored := ask.see(pull); ignored != "" {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -95,6 +96,7 @@ func TestSourceIsStoredOnceForAllEvents(t *testing.T) {
 
 func TestStaleDeliveryIsIgnored(t *testing.T) {
 	w := setup(t)
+	w.planner.settled = 0
 	old := w.commit("topic", "second", folder("a.yml", onAll))
 	e := w.open(fakegithub.OpenPull{Head: "topic"}, old)
 	head := w.commit("topic", "third", nil)
@@ -360,6 +362,42 @@ func TestLimitBringsTheDeliveryAgain(t *testing.T) {
 	}
 }
 
+// A delivery whose first try ended for another reason gets the same patience: its
+// age counts, and not how often it was delivered.
+func TestYoungDeliveryIsLookedAtAgain(t *testing.T) {
+	const (
+		tree = "/repos/{owner}/{repo}/git/trees/{tree_sha}"
+		pull = "/repos/{owner}/{repo}/pulls/{pull_number}"
+	)
+	limit := func(path string) fakegithub.Fault {
+		return fakegithub.Fault{Method: "GET", Path: path, Status: 403, Headers: map[string]string{"Retry-After": "1"}}
+	}
+	t.Run("whose commit is not found", func(t *testing.T) {
+		w := setup(t)
+		head := w.commit("topic", "second", folder("a.yml", onAll))
+		w.gh.AddFaults(limit(tree), fakegithub.Fault{Method: "GET", Path: tree, Status: 404})
+		w.run()
+		w.send(push("refs/heads/topic", zero, head))
+		w.hears("planned", "")
+	})
+	t.Run("whose pull request stands elsewhere", func(t *testing.T) {
+		w := setup(t)
+		old := w.commit("topic", "second", folder("a.yml", onAll))
+		e := w.open(fakegithub.OpenPull{Head: "topic"}, old)
+		e.Action, e.PullRequest.HeadSHA = "synchronize", w.commit("topic", "third", nil)
+		w.gh.AddFaults(limit(pull))
+		w.run()
+		w.send(e)
+		for w.gh.State().Requests["GET "+pull] < 2 {
+			runtime.Gosched()
+		}
+		if _, err := w.gh.Synchronize(t.Context(), "octo", "hello", e.PullRequest.Number, ""); err != nil {
+			t.Fatal(err)
+		}
+		w.hears("planned", "")
+	})
+}
+
 func TestWhatGitHubRefusesIsDropped(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -378,6 +416,7 @@ func TestWhatGitHubRefusesIsDropped(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := setup(t)
+			w.planner.settled = 0
 			e := push("refs/heads/topic", zero, w.commit("topic", "second", folder("a.yml", onAll)))
 			c.event(&e)
 			c.setup(w)
