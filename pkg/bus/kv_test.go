@@ -7,6 +7,7 @@ import (
 	"io"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/litci/litci/pkg/bus"
 	"github.com/litci/litci/pkg/bus/bustest"
@@ -67,13 +68,18 @@ func TestObjectsAreReplacedWhole(t *testing.T) {
 	if _, err := logs.Get(ctx, "x"); !errors.Is(err, bus.ErrNotFound) {
 		t.Fatalf("absent object: %v", err)
 	}
-	if has, err := logs.Has(ctx, "x"); err != nil || has {
-		t.Fatalf("has an absent object: %v, %v", has, err)
+	if _, err := logs.Age(ctx, "x"); !errors.Is(err, bus.ErrNotFound) {
+		t.Fatalf("age of an absent object: %v", err)
 	}
 	for _, size := range []int{0, 5, 3 << 20} {
 		want := bytes.Repeat([]byte("z"), size)
+		before := time.Now()
 		if err := logs.Put(ctx, "x", bytes.NewReader(want)); err != nil {
 			t.Fatal(err)
+		}
+		// Storing again makes it young again.
+		if age, err := logs.Age(ctx, "x"); err != nil || age < 0 || age > time.Since(before) {
+			t.Errorf("an object of %s is %s old, %v", time.Since(before), age, err)
 		}
 		r, err := logs.Get(ctx, "x")
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -63,18 +64,19 @@ func (o *Objects) Get(ctx context.Context, name string) (io.ReadCloser, error) {
 	return value, nil
 }
 
-// Has tells whether a name has a value.
-func (o *Objects) Has(ctx context.Context, name string) (bool, error) {
+// Age tells how long ago the value of a name was stored, or returns ErrNotFound.
+// The time of storing is the server's.
+func (o *Objects) Age(ctx context.Context, name string) (time.Duration, error) {
 	store, err := o.open(ctx)
 	if err != nil {
-		return false, err
+		return 0, err
 	}
-	_, err = store.GetInfo(ctx, name)
+	info, err := store.GetInfo(ctx, name)
 	if errors.Is(err, jetstream.ErrObjectNotFound) {
-		return false, nil
+		return 0, ErrNotFound
 	}
 	if err != nil {
-		return false, fmt.Errorf("object %s/%s: %w", o.name, name, err)
+		return 0, fmt.Errorf("object %s/%s: %w", o.name, name, err)
 	}
-	return true, nil
+	return time.Since(info.ModTime), nil
 }

@@ -43,13 +43,15 @@ type Planner struct {
 	archives singleflight.Group
 	// archiveLimit is the size of the largest source archive, in bytes.
 	archiveLimit int64
+	// archiveAge is the age from which a stored archive is stored again.
+	archiveAge time.Duration
 	// settled is the age at which GitHub's answer about a delivery is final.
 	settled time.Duration
 }
 
 // New returns a Planner that reads GitHub through app.
 func New(b *bus.Bus, app App, log *zap.Logger) *Planner {
-	return &Planner{bus: b, app: app, log: log.Named("planner"), archiveLimit: maxArchive, settled: settledAge}
+	return &Planner{bus: b, app: app, log: log.Named("planner"), archiveLimit: maxArchive, archiveAge: maxAge, settled: settledAge}
 }
 
 // giveUp is the age at which a delivery that cannot be planned is a dead letter.

@@ -94,6 +94,37 @@ func TestSourceIsStoredOnceForAllEvents(t *testing.T) {
 	}
 }
 
+// The store forgets an archive after a day, and a job may wait before it is read.
+func TestOldSourceIsStoredAgain(t *testing.T) {
+	w := setup(t)
+	head := w.commit("topic", "second", folder("a.yml", onAll))
+	a := asked(t, push("refs/heads/topic", zero, head))
+	for range 2 {
+		if err := w.planner.store(t.Context(), a); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const tarball = "GET /repos/{owner}/{repo}/tarball/{ref}"
+	if n := w.gh.State().Requests[tarball]; n != 1 {
+		t.Errorf("%d archives were fetched while the first was young", n)
+	}
+	w.planner.archiveAge = time.Nanosecond
+	if err := w.planner.store(t.Context(), a); err != nil {
+		t.Fatal(err)
+	}
+	if n := w.gh.State().Requests[tarball]; n != 2 {
+		t.Errorf("%d archives were fetched once the first was old", n)
+	}
+	source, err := w.bus.Sources().Get(t.Context(), flow.SourceName(4711, head))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = source.Close() }()
+	if _, err := gzip.NewReader(source); err != nil {
+		t.Errorf("the new archive: %v", err)
+	}
+}
+
 func TestStaleDeliveryIsIgnored(t *testing.T) {
 	w := setup(t)
 	w.planner.settled = 0
@@ -133,8 +164,8 @@ func TestForkIsGated(t *testing.T) {
 	if jobs := w.jobs(); len(jobs) > 0 {
 		t.Errorf("%d jobs of a fork", len(jobs))
 	}
-	if has, err := w.bus.Sources().Has(t.Context(), flow.SourceName(4711, head)); has || err != nil {
-		t.Errorf("a fork's source is stored: %t, %v", has, err)
+	if _, err := w.bus.Sources().Age(t.Context(), flow.SourceName(4711, head)); !errors.Is(err, bus.ErrNotFound) {
+		t.Errorf("a fork's source is stored: %v", err)
 	}
 }
 
@@ -444,8 +475,8 @@ func TestTooLargeSourceIsSaid(t *testing.T) {
 	if len(results) != 1 || results[0].Conclusion != flow.Failure || !strings.Contains(results[0].Message, "source archive") {
 		t.Errorf("results are %+v", results)
 	}
-	if has, err := w.bus.Sources().Has(t.Context(), flow.SourceName(4711, head)); has || err != nil {
-		t.Errorf("a part of the source is stored: %t, %v", has, err)
+	if _, err := w.bus.Sources().Age(t.Context(), flow.SourceName(4711, head)); !errors.Is(err, bus.ErrNotFound) {
+		t.Errorf("a part of the source is stored: %v", err)
 	}
 	if len(w.jobs()) > 0 {
 		t.Error("jobs without a source")

@@ -5,23 +5,33 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
+	"github.com/litci/litci/pkg/bus"
 	"github.com/litci/litci/pkg/flow"
 )
 
-// maxArchive is the size of the largest source archive in bytes, packed.
-const maxArchive = 512 << 20
+const (
+	// maxArchive is the size of the largest source archive in bytes, packed.
+	maxArchive = 512 << 20
+	// maxAge leaves a job half of the day for which the store keeps an archive: it may
+	// wait for a slot.
+	maxAge = 12 * time.Hour
+)
 
 // errTooLarge says that an archive is beyond the limit.
 var errTooLarge = errors.New("source archive is too large")
 
-// store puts the commit's archive into the object store, once: jobs take it from
-// there, since nobody who runs them may read GitHub.
+// store puts the commit's archive into the object store, once for half a day: jobs
+// take it from there, since nobody who runs them may read GitHub.
 func (p *Planner) store(ctx context.Context, a ask) error {
 	name := flow.SourceName(a.Repo.ID, a.SHA)
 	_, err, _ := p.archives.Do(name, func() (any, error) {
-		has, err := p.bus.Sources().Has(ctx, name)
-		if has || err != nil {
+		age, err := p.bus.Sources().Age(ctx, name)
+		switch {
+		case err == nil && age < p.archiveAge:
+			return nil, nil
+		case err != nil && !errors.Is(err, bus.ErrNotFound):
 			return nil, err
 		}
 		archive, err := p.app.Archive(ctx, a.Installation, a.Repo.ID, a.Repo.Owner, a.Repo.Name, a.SHA)
