@@ -22,6 +22,7 @@ const (
 	// What the marker lists is bounded, since it is one message too.
 	maxSkipped  = 500
 	maxProblems = 200
+	maxNotices  = 100
 	maxWords    = 1000
 )
 
@@ -64,6 +65,9 @@ func draw(a ask, set workflow.Set, served map[string]bool) draft {
 			taken[job.Check] = w.Path
 		}
 		d.jobs = append(d.jobs, jobs...)
+		if notice := unheeded(w); notice != "" {
+			d.Notices = append(d.Notices, notice)
+		}
 	}
 	if fault := tooMuch(d.jobs); fault != "" {
 		d.jobs = nil
@@ -139,6 +143,12 @@ func (a ask) pullRef(branch string) string {
 
 // bound keeps what the marker lists small enough for a message.
 func (d *draft) bound() {
+	for i := range d.Notices {
+		d.Notices[i] = cut(d.Notices[i])
+	}
+	if more := len(d.Notices) - maxNotices; more > 0 {
+		d.Notices = append(d.Notices[:maxNotices], fmt.Sprintf("%s more are not listed.", count(more, "notice")))
+	}
 	if more := len(d.Skipped) - maxSkipped; more > 0 {
 		d.Skipped = d.Skipped[:maxSkipped]
 		d.Notices = append(d.Notices, fmt.Sprintf("%s more are not listed.", count(more, "skipped workflow")))
