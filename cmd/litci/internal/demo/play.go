@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/litci/litci/cmd/litci/internal/board"
 	"github.com/litci/litci/pkg/bus"
 	"github.com/litci/litci/pkg/flow"
 )
@@ -23,7 +24,7 @@ func (d *Demo) Play(ctx context.Context) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	show := newBoard(d.options, time.Now())
+	show := board.New(board.Options{Out: d.options.Progress, Live: d.options.Live, Color: d.options.Color})
 	tails := d.follow(ctx, show)
 	sent := time.Now()
 	delivery, err := d.github.Deliver(ctx, "pull_request", body)
@@ -33,25 +34,25 @@ func (d *Demo) Play(ctx context.Context) (Report, error) {
 	if delivery.StatusCode != 202 {
 		return Report{}, fmt.Errorf("webhook was answered with %d %s", delivery.StatusCode, delivery.Status)
 	}
-	show.note(fmt.Sprintf("webhook pull_request.%s of %s/%s#%d answered 202", d.payload.action, d.payload.owner, d.payload.name, d.payload.number))
+	show.Note(fmt.Sprintf("webhook pull_request.%s of %s/%s#%d answered 202", d.payload.action, d.payload.owner, d.payload.name, d.payload.number))
 	seen, err := d.untilReported(ctx, show)
 	if err != nil {
 		return Report{}, err
 	}
 	cancel()
 	tails()
-	show.close()
+	show.Close()
 	return d.report(show, seen, sent, time.Duration(delivery.Duration*float64(time.Second)))
 }
 
 // follow shows plans, states and results on the board until ctx ends.
-func (d *Demo) follow(ctx context.Context, show *board) (wait func()) {
+func (d *Demo) follow(ctx context.Context, show *board.Board) (wait func()) {
 	var tails sync.WaitGroup
 	b := d.mesh.Bus
-	tails.Go(func() { tail(ctx, b, flow.Plans, show.plan) })
-	tails.Go(func() { tail(ctx, b, flow.States, show.status) })
-	tails.Go(func() { tail(ctx, b, flow.Results, show.result) })
-	tails.Go(func() { show.redraw(ctx) })
+	tails.Go(func() { tail(ctx, b, flow.Plans, show.Plan) })
+	tails.Go(func() { tail(ctx, b, flow.States, show.Status) })
+	tails.Go(func() { tail(ctx, b, flow.Results, show.Result) })
+	tails.Go(func() { show.Redraw(ctx) })
 	return tails.Wait
 }
 
@@ -65,7 +66,7 @@ func tail[T any](ctx context.Context, b *bus.Bus, subject flow.Subject[T], see f
 
 // untilReported waits until no message is waiting or in hand and every check is
 // completed. It returns when each check was first seen completed.
-func (d *Demo) untilReported(ctx context.Context, show *board) (map[string]time.Time, error) {
+func (d *Demo) untilReported(ctx context.Context, show *board.Board) (map[string]time.Time, error) {
 	completed := map[string]time.Time{}
 	tick := time.NewTicker(poll)
 	defer tick.Stop()
@@ -92,7 +93,7 @@ func (d *Demo) untilReported(ctx context.Context, show *board) (map[string]time.
 		if err != nil {
 			return nil, err
 		}
-		if idle(lags) && show.finished() {
+		if idle(lags) && show.Finished() {
 			return completed, nil
 		}
 		if idle(lags) && len(completed) == 0 {
@@ -106,9 +107,9 @@ func (d *Demo) untilReported(ctx context.Context, show *board) (map[string]time.
 
 // quiet tells that the board stays empty although all messages are settled: a
 // viewer may be a moment behind.
-func (d *Demo) quiet(ctx context.Context, show *board) bool {
+func (d *Demo) quiet(ctx context.Context, show *board.Board) bool {
 	select {
-	case <-show.changed():
+	case <-show.Changed():
 		return false
 	case <-ctx.Done():
 		return false

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/litci/litci/cmd/litci/internal/board"
 )
 
 // Report is what GitHub has at the end.
@@ -40,9 +42,9 @@ type Timings struct {
 // aggregate is the name of the check that speaks for all.
 const aggregate = "litci"
 
-func (d *Demo) report(show *board, completed map[string]time.Time, sent time.Time, answered time.Duration) (Report, error) {
+func (d *Demo) report(show *board.Board, completed map[string]time.Time, sent time.Time, answered time.Duration) (Report, error) {
 	state := d.github.State()
-	r := Report{Run: show.run, Checks: []Check{}, Timings: Timings{WebhookTo202: ms(answered)}}
+	r := Report{Run: show.Run(), Checks: []Check{}, Timings: Timings{WebhookTo202: ms(answered)}}
 	for _, run := range state.CheckRuns {
 		c := Check{Name: run.Name, Status: run.Status, DetailsURL: run.DetailsURL, Conclusion: text(run.Conclusion), Summary: text(run.Output.Summary)}
 		r.Checks = append(r.Checks, c)
@@ -53,20 +55,20 @@ func (d *Demo) report(show *board, completed map[string]time.Time, sent time.Tim
 	for _, c := range state.Comments {
 		r.Comment = c.Body
 	}
-	for _, row := range show.jobs {
-		if !row.started.IsZero() {
-			started := ms(row.started.Sub(sent))
+	for _, job := range show.Jobs() {
+		if !job.Started.IsZero() {
+			started := ms(job.Started.Sub(sent))
 			if r.Timings.WebhookToStarted == 0 || started < r.Timings.WebhookToStarted {
 				r.Timings.WebhookToStarted = started
 			}
 		}
-		if at, seen := completed[row.check]; seen && !row.finished.IsZero() {
-			r.Timings.FinishedToReported = max(r.Timings.FinishedToReported, ms(at.Sub(row.finished)))
+		if at, seen := completed[job.Check]; seen && !job.Finished.IsZero() {
+			r.Timings.FinishedToReported = max(r.Timings.FinishedToReported, ms(at.Sub(job.Finished)))
 		}
 	}
 	if len(r.Checks) == 0 {
-		if show.over != nil {
-			return r, fmt.Errorf("nothing was reported: %s", show.over.Message)
+		if over := show.Over(); over != nil {
+			return r, fmt.Errorf("nothing was reported: %s", over.Message)
 		}
 		return r, fmt.Errorf("nothing was reported")
 	}

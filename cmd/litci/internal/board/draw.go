@@ -1,0 +1,158 @@
+package board
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/litci/litci/pkg/flow"
+)
+
+// The colours of a terminal.
+const (
+	green  = "32"
+	red    = "31"
+	yellow = "33"
+	grey   = "90"
+)
+
+const (
+	// barCells is the width of the progress bar.
+	barCells = 24
+	// maxName is the length of a job's name on the board, maxLine of what it wrote last.
+	maxName = 100
+	maxLine = 200
+)
+
+// A terminal that wrapped long lines would show more lines than were counted.
+const (
+	wrapOff = "\x1b[?7l"
+	wrapOn  = "\x1b[?7h"
+)
+
+// room is how many jobs fit on the terminal.
+func (b *Board) room() int {
+	if f, ok := b.options.Out.(*os.File); ok {
+		if _, height, err := term.GetSize(int(f.Fd())); err == nil && height > 6 {
+			return height - 4
+		}
+	}
+	return 20
+}
+
+func (b *Board) erase() {
+	if b.lines > 0 {
+		fmt.Fprintf(b.options.Out, "\x1b[%dA\x1b[J", b.lines)
+		b.lines = 0
+	}
+}
+
+// draw shows the jobs that fit, those that run first, and the bar.
+func (b *Board) draw(room int) {
+	if len(b.jobs) == 0 {
+		return
+	}
+	jobs, hidden := b.jobs, 0
+	if len(jobs) > room {
+		hidden = len(jobs) - room
+		jobs = first(jobs)[:room]
+	}
+	var text strings.Builder
+	for _, j := range jobs {
+		sign, word, paint := face(j)
+		fmt.Fprintf(&text, "%s  %-11s %8s  %s", b.paint(paint, sign), word, j.elapsed(), cut(j.name(), maxName))
+		if j.Result == nil && j.last != "" {
+			text.WriteString(b.paint(grey, "  "+cut(j.last, maxLine)))
+		}
+		text.WriteByte('\n')
+	}
+	if hidden > 0 {
+		fmt.Fprintf(&text, "   and %d more\n", hidden)
+	}
+	text.WriteString(b.bar())
+	b.erase()
+	fmt.Fprint(b.options.Out, wrapOff+text.String()+wrapOn)
+	b.lines = strings.Count(text.String(), "\n")
+}
+
+// bar shows how many of the jobs have ended, and since when they run.
+func (b *Board) bar() string {
+	failed, running, ended := 0, 0, b.ended()
+	for _, j := range b.jobs {
+		switch {
+		case j.Result == nil && j.State != flow.Queued:
+			running++
+		case j.Result != nil && j.Result.Conclusion != flow.Success && j.Result.Conclusion != flow.Skip:
+			failed++
+		}
+	}
+	paint := green
+	if failed > 0 {
+		paint = red
+	}
+	full := ended * barCells / len(b.jobs)
+	text := fmt.Sprintf("%s%s  %d of %s", b.paint(paint, strings.Repeat("█", full)), b.paint(grey, strings.Repeat("░", barCells-full)), ended, counted(len(b.jobs), "job"))
+	if running > 0 {
+		text += fmt.Sprintf(", %d running", running)
+	}
+	if failed > 0 {
+		text += ", " + b.paint(red, fmt.Sprintf("%d not passed", failed))
+	}
+	return text + "  " + Elapsed(time.Since(b.began)) + "\n"
+}
+
+func (j *Job) elapsed() string {
+	switch {
+	case j.Started.IsZero():
+		return ""
+	case j.Finished.IsZero():
+		return Elapsed(time.Since(j.Started))
+	}
+	return Elapsed(j.Finished.Sub(j.Started))
+}
+
+// Elapsed is a time as people say it: 1.2s, 3m 05s, 1h 02m.
+func Elapsed(d time.Duration) string {
+	switch d = max(d, 0); {
+	case d < time.Minute-50*time.Millisecond:
+		return fmt.Sprintf("%.1fs", d.Seconds())
+	case d < time.Hour-500*time.Millisecond:
+		d = d.Round(time.Second)
+		return fmt.Sprintf("%dm %02ds", int(d.Minutes()), int(d.Seconds())%60)
+	}
+	d = d.Round(time.Minute)
+	return fmt.Sprintf("%dh %02dm", int(d.Hours()), int(d.Minutes())%60)
+}
+
+func face(j *Job) (sign, word, paint string) {
+	if j.Result == nil {
+		if j.State == flow.Queued {
+			return "·", "queued", grey
+		}
+		return "●", string(j.State), yellow
+	}
+	switch j.Result.Conclusion {
+	case flow.Success:
+		return "✓", "passed", green
+	case flow.Skip:
+		return "-", "skipped", grey
+	}
+	return "✗", string(j.Result.Conclusion), red
+}
+
+func (b *Board) paint(code, text string) string {
+	if !b.options.Color || text == "" {
+		return text
+	}
+	return "\x1b[" + code + "m" + text + "\x1b[0m"
+}
+
+func cut(text string, n int) string {
+	if runes := []rune(text); len(runes) > n {
+		return string(runes[:n-1]) + "…"
+	}
+	return text
+}
