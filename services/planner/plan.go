@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"time"
 	"unicode/utf8"
 
 	"github.com/litci/litci/pkg/bus"
@@ -25,6 +26,29 @@ const (
 	maxNotices  = 100
 	maxWords    = 1000
 )
+
+// Asked is something to be tested that no webhook asks for, such as a working tree.
+type Asked struct {
+	flow.Identity
+	// Actor is who asks.
+	Actor string
+	// At is the time of all that is planned.
+	At time.Time
+	// Facts are what the triggers look at.
+	Facts workflow.Event
+}
+
+// Offline plans by the rules of the service without GitHub and without a bus. Every
+// pool counts as served; nothing is published.
+func Offline(asked Asked, set workflow.Set) (flow.Plan, []flow.Job) {
+	a := ask{Identity: asked.Identity, actor: asked.Actor, received: asked.At, stored: asked.At, facts: asked.Facts}
+	served := map[string]bool{"": true}
+	for _, pool := range pools(a, set) {
+		served[pool] = true
+	}
+	d := draw(a, set, served)
+	return d.plan(a), d.jobs
+}
 
 // draft is what the workflow files ask for.
 type draft struct {
