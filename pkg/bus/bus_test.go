@@ -438,3 +438,24 @@ func TestLagsTellWhatIsLeftToDo(t *testing.T) {
 		}
 	}
 }
+
+func TestDataDirectoryHasOneServer(t *testing.T) {
+	dir := t.TempDir()
+	first, err := embedded.Start(embedded.Config{Dir: dir, Listen: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := embedded.Start(embedded.Config{Dir: dir, Listen: "127.0.0.1:0"}); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("second server on the directory: %v", err)
+	}
+	address := strings.TrimPrefix(first.URL(), "nats://")
+	if _, err := embedded.Start(embedded.Config{Dir: t.TempDir(), Listen: address}); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("second server on the port: %v", err)
+	}
+	first.Stop()
+	again, err := embedded.Start(embedded.Config{Dir: dir, Listen: address})
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Stop()
+}

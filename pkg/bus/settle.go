@@ -64,7 +64,7 @@ func (c *consumer) settle(stop context.Context, msg jetstream.Msg, meta Meta, er
 	case stop.Err() != nil:
 		outcome, settled = "returned", msg.Nak()
 	case errors.As(err, &later):
-		log.Info("waits", zap.Duration("delay", later.delay), zap.Error(err))
+		log.Warn("waits", zap.Duration("delay", later.delay), zap.Error(err))
 		outcome, settled = "later", msg.NakWithDelay(later.delay)
 	case time.Since(meta.Stored) > c.opt.GiveUp && meta.Delivered >= minTries:
 		return c.deadLetter(log, msg, meta, fmt.Errorf("given up after %s: %w", c.opt.GiveUp, err))

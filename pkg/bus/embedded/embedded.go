@@ -32,6 +32,7 @@ type Config struct {
 // Server is a running server.
 type Server struct {
 	server *server.Server
+	lock   *os.File
 	// KeyFile and TailKeyFile are nkey seeds below the data directory: the first may do
 	// everything, the second only look.
 	KeyFile     string
@@ -57,31 +58,52 @@ func Start(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("nats data: %w", err)
 	}
 	s := &Server{KeyFile: filepath.Join(cfg.Dir, "litci.nk"), TailKeyFile: filepath.Join(cfg.Dir, "tail.nk")}
+	if s.lock, err = lock(cfg.Dir); err != nil {
+		return nil, err
+	}
+	if err := s.start(cfg, host, number); err != nil {
+		return nil, errors.Join(err, s.lock.Close())
+	}
+	return s, nil
+}
+
+func (s *Server) start(cfg Config, host string, port int) error {
 	key, err := publicKey(s.KeyFile)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	tailKey, err := publicKey(s.TailKeyFile)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if s.Storage, err = storage(cfg.Dir); err != nil {
-		return nil, err
+		return err
 	}
 	s.server, err = server.NewServer(&server.Options{
-		ServerName: "litci", Host: host, Port: number, NoSigs: true, NoLog: true,
+		ServerName: "litci", Host: host, Port: port, NoSigs: true, NoLog: true,
 		JetStream: true, StoreDir: cfg.Dir, SyncAlways: cfg.SyncAlways, JetStreamMaxStore: s.Storage,
 		Nkeys: []*server.NkeyUser{{Nkey: key}, {Nkey: tailKey, Permissions: tailPermissions()}},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("nats server: %w", err)
+		return fmt.Errorf("nats server: %w", err)
+	}
+	// The server itself says nothing of a port that is taken.
+	if port != server.RANDOM_PORT {
+		probe, err := net.Listen("tcp", cfg.Listen)
+		if err != nil {
+			return fmt.Errorf("nats server: %w", err)
+		}
+		if err := probe.Close(); err != nil {
+			return fmt.Errorf("nats server: %w", err)
+		}
 	}
 	go s.server.Start() // Shutdown ends it
 	if !s.server.ReadyForConnections(30 * time.Second) {
-		s.Stop()
-		return nil, fmt.Errorf("nats server does not listen on %s; is another program using the port?", cfg.Listen)
+		s.server.Shutdown()
+		s.server.WaitForShutdown()
+		return fmt.Errorf("nats server does not listen on %s", cfg.Listen)
 	}
-	return s, nil
+	return nil
 }
 
 // tailPermissions let a person follow the four subjects and read what streams
@@ -140,7 +162,7 @@ func storage(dir string) (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("nats data: %w", err)
 	}
-	return (int64(disk.Bavail)*int64(disk.Bsize) + taken) / 4 * 3, nil
+	return (int64(disk.Bavail)*disk.Bsize + taken) / 4 * 3, nil
 }
 
 // URL is the address on which the server listens.
@@ -153,4 +175,22 @@ func (s *Server) InProcessConn() (net.Conn, error) { return s.server.InProcessCo
 func (s *Server) Stop() {
 	s.server.Shutdown()
 	s.server.WaitForShutdown()
+	_ = s.lock.Close() // read only; the lock goes with it
+}
+
+// lock takes the data directory for this process: two servers on one directory
+// would damage each other's streams.
+func lock(dir string) (*os.File, error) {
+	file, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("nats data: %w", err)
+	}
+	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil, errors.Join(fmt.Errorf("nats data: %s is in use by another process of litci", dir), file.Close())
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("nats data: lock of %s: %w", dir, err), file.Close())
+	}
+	return file, nil
 }

@@ -99,6 +99,7 @@ func tests() []test {
 		{name: "source is opened only to start", run: sourceOnce, needsSource: true},
 		{name: "source that fails can be tried again", run: sourceRetried, needsSource: true},
 		{name: "hostile sources are refused", run: sourceHostile, needsSource: true},
+		{name: "links out of the workspace are left out", run: sourceLinks, needsSource: true},
 	}
 }
 

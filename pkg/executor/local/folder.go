@@ -47,6 +47,8 @@ type record struct {
 	Timeout time.Duration `json:"timeout_ns"`
 	Grace   time.Duration `json:"grace_ns"`
 	User    *identity     `json:"user,omitempty"`
+	// Left are the links that the workspace lacks, in words.
+	Left []string `json:"left,omitempty"`
 }
 
 // status is state.json: what the supervisor did.

@@ -110,7 +110,7 @@ func TestRefusedSourceLeavesNothing(t *testing.T) {
 	e := newExecutor(t, nil)
 	_, err := e.Start(t.Context(), executor.Spec{
 		ID: "litci-job", Hash: "h", Script: []byte("true\n"),
-		Source: archive(t, executortest.File("top/good", "x", 0o644), executortest.Link("top/evil", "/")),
+		Source: archive(t, executortest.File("top/good", "x", 0o644), executortest.File("/evil", "x", 0o644)),
 	})
 	if _, refused := errors.AsType[*executor.StartError](err); !refused {
 		t.Errorf("start: %v", err)

@@ -113,8 +113,10 @@ func (e *Executor) prepare(ctx context.Context, f folder, job executor.Spec) err
 		}
 	}
 	e.step("made folders")
+	var left []string
 	if job.Source != nil {
-		if err := e.unpackSource(ctx, f, job); err != nil {
+		var err error
+		if left, err = e.unpackSource(ctx, f, job); err != nil {
 			return err
 		}
 	}
@@ -125,7 +127,7 @@ func (e *Executor) prepare(ctx context.Context, f folder, job executor.Spec) err
 	e.step("wrote files")
 	if err := f.write(jobFile, record{
 		ID: job.ID, Hash: job.Hash, Boot: e.boot, Bash: e.bash,
-		Timeout: job.Timeout, Grace: job.Grace, User: e.user,
+		Timeout: job.Timeout, Grace: job.Grace, User: e.user, Left: left[:min(len(left), maxLeft)],
 	}); err != nil {
 		return err
 	}
@@ -133,15 +135,18 @@ func (e *Executor) prepare(ctx context.Context, f folder, job executor.Spec) err
 	return nil
 }
 
-func (e *Executor) unpackSource(ctx context.Context, f folder, job executor.Spec) error {
+// maxLeft bounds what a job's log says of links that were left out.
+const maxLeft = 20
+
+func (e *Executor) unpackSource(ctx context.Context, f folder, job executor.Spec) (left []string, err error) {
 	source, err := job.Source(ctx)
 	if err != nil {
-		return fmt.Errorf("source of job %s: %w", job.ID, err)
+		return nil, fmt.Errorf("source of job %s: %w", job.ID, err)
 	}
 	defer source.Close()
 	root, err := os.OpenRoot(f.at(workspaceDir))
 	if err != nil {
-		return fmt.Errorf("job %s: %w", job.ID, err)
+		return nil, fmt.Errorf("job %s: %w", job.ID, err)
 	}
 	defer root.Close()
 	return unpack(ctx, source, root, sourceLimits(), func(root *os.Root, name string) error {

@@ -3,6 +3,7 @@ package local
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -144,6 +145,9 @@ func (s *supervisor) run() {
 		s.finish(executor.ReasonInfrastructure, nil, err.Error())
 		return
 	}
+	for _, l := range s.record.Left {
+		s.log.append([]byte("litci: link left out: " + l + "\n"))
+	}
 	output, err := newPump(s.log)
 	if err != nil {
 		s.finish(executor.ReasonInfrastructure, nil, err.Error())
@@ -219,8 +223,9 @@ func (s *supervisor) finish(reason executor.Reason, code *int, message string) {
 func (s *supervisor) writeEnd() error {
 	var err error
 	for end := time.Now().Add(recordRetry); time.Now().Before(end); time.Sleep(recordInterval) {
-		if err = s.folder.write(stateFile, s.status); err == nil {
-			return nil
+		// A folder that is gone has nobody who would read of the end.
+		if err = s.folder.write(stateFile, s.status); err == nil || errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
 	}
 	return err

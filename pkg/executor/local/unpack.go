@@ -63,15 +63,16 @@ type unpacker struct {
 }
 
 // unpack writes a gzip-compressed tar below root without its single top folder.
-// The archive is not trusted: what could write or point outside root, or fill the
-// disk, is a StartError that names the entry. Every file and folder is passed to
-// own when it is complete. After any error root holds a part that is to be
-// thrown away.
-func unpack(ctx context.Context, source io.Reader, root *os.Root, lim limits, own func(*os.Root, string) error) error {
+// The archive is not trusted: what could write outside root or fill the disk is a
+// StartError that names the entry. Links that lead out of root are common in
+// repositories and harmless in archives that write through none: they are left
+// out, and left says so, a line for each. Every file and folder is passed to own
+// when it is complete. After any error root holds a part that is to be thrown away.
+func unpack(ctx context.Context, source io.Reader, root *os.Root, lim limits, own func(*os.Root, string) error) (left []string, err error) {
 	packed := &counter{Reader: source}
 	unzipped, err := gzip.NewReader(packed)
 	if err != nil {
-		return archiveError(err)
+		return nil, archiveError(err)
 	}
 	plain := &limited{Reader: unzipped, packed: packed, limits: lim, ctx: ctx}
 	u := &unpacker{root: root, limits: lim, own: own, kinds: map[string]kind{}, links: map[string]string{}}
@@ -82,15 +83,15 @@ func unpack(ctx context.Context, source io.Reader, root *os.Root, lim limits, ow
 			break
 		}
 		if err != nil {
-			return archiveError(err)
+			return nil, archiveError(err)
 		}
 		if err := u.entry(header, archive); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	// The checksum stands at the end of the compressed stream.
 	if _, err := io.Copy(io.Discard, plain); err != nil {
-		return archiveError(err)
+		return nil, archiveError(err)
 	}
 	return u.finish()
 }
@@ -254,19 +255,20 @@ func (u *unpacker) add(full, name string, k kind) error {
 }
 
 // finish makes the links, once it is known where each leads.
-func (u *unpacker) finish() error {
+func (u *unpacker) finish() (left []string, err error) {
 	for _, name := range slices.Sorted(maps.Keys(u.links)) {
 		if leadsOut(u.links, name) {
-			return refuse(name, fmt.Sprintf("the link leads out of the workspace, to %q", u.links[name]))
+			left = append(left, fmt.Sprintf("%q leads out of the workspace, to %q", name, u.links[name]))
+			continue
 		}
 		if err := u.root.Symlink(u.links[name], name); err != nil {
-			return writeError(name, err)
+			return nil, writeError(name, err)
 		}
 		if err := u.own(u.root, name); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return left, nil
 }
 
 // maxHops is how many links the kernel follows before it gives up (path_resolution(7)).

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -28,13 +29,13 @@ func archive(t *testing.T, entries ...executortest.Entry) func(context.Context) 
 }
 
 // unpackInto unpacks below a fresh directory that has a neighbour to hit.
-func unpackInto(t *testing.T, data []byte, lim limits) (string, error) {
+func unpackInto(t *testing.T, data []byte, lim limits) (dir string, left []string, err error) {
 	t.Helper()
 	above := t.TempDir()
 	if err := os.WriteFile(filepath.Join(above, "neighbour"), []byte("untouched"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	dir := filepath.Join(above, "workspace")
+	dir = filepath.Join(above, "workspace")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -43,14 +44,14 @@ func unpackInto(t *testing.T, data []byte, lim limits) (string, error) {
 		t.Fatal(err)
 	}
 	defer root.Close()
-	err = unpack(t.Context(), bytes.NewReader(data), root, lim, func(*os.Root, string) error { return nil })
+	left, err = unpack(t.Context(), bytes.NewReader(data), root, lim, func(*os.Root, string) error { return nil })
 	if got := names(t, above); !slices.Equal(got, []string{"neighbour", "workspace"}) {
 		t.Errorf("beside the workspace are %q", got)
 	}
 	if data, err := os.ReadFile(filepath.Join(above, "neighbour")); err != nil || string(data) != "untouched" {
 		t.Errorf("the neighbour is %q, %v", data, err)
 	}
-	return dir, err
+	return dir, left, err
 }
 
 // tree lists a directory: name, and content or target.
@@ -106,7 +107,8 @@ func TestUnpack(t *testing.T) {
 	for name, test := range map[string]struct {
 		entries []executortest.Entry
 		want    []string
-		refused string // part of the message
+		left    []string // names of links that are left out
+		refused string   // part of the message
 	}{
 		"nothing":              {},
 		"top folder alone":     {entries: []executortest.Entry{dir("top/")}},
@@ -129,14 +131,14 @@ func TestUnpack(t *testing.T) {
 		"two tops":             {entries: []executortest.Entry{file("top/f", "", 0o644), file("evil/f", "", 0o644)}, refused: "second top folder"},
 		"no top":               {entries: []executortest.Entry{file("evil", "", 0o644)}, refused: `"evil"`},
 		"top is a link":        {entries: []executortest.Entry{link("evil", "/"), file("evil/f", "", 0o644)}, refused: `"evil"`},
-		"link to root":         {entries: []executortest.Entry{link("top/evil", "/")}, refused: `"evil"`},
-		"link to parent":       {entries: []executortest.Entry{link("top/evil", "..")}, refused: `"evil"`},
-		"link deep to parent":  {entries: []executortest.Entry{link("top/a/b/evil", "../../../x")}, refused: `"a/b/evil"`},
-		"link out and back in": {entries: []executortest.Entry{link("top/evil", "../workspace/f")}, refused: `"evil"`},
-		"link over a link":     {entries: []executortest.Entry{link("top/a/b/s", "../.."), link("top/evil", "a/b/s/../x")}, refused: `"evil"`},
+		"link to root":         {entries: []executortest.Entry{link("top/evil", "/")}, left: []string{"evil"}},
+		"link to parent":       {entries: []executortest.Entry{link("top/evil", "..")}, left: []string{"evil"}},
+		"link deep to parent":  {entries: []executortest.Entry{link("top/a/b/evil", "../../../x")}, want: []string{"a/", "a/b/"}, left: []string{"a/b/evil"}},
+		"link out and back in": {entries: []executortest.Entry{link("top/evil", "../workspace/f")}, left: []string{"evil"}},
+		"link over a link":     {entries: []executortest.Entry{link("top/a/b/s", "../.."), link("top/evil", "a/b/s/../x")}, want: []string{"a/", "a/b/", "a/b/s -> ../.."}, left: []string{"evil"}},
 		"link over a later one": {entries: []executortest.Entry{
 			link("top/evil", "z/../x"), link("top/z", "."), link("top/zz", "z"),
-		}, refused: `"evil"`},
+		}, want: []string{"z -> .", "zz -> z"}, left: []string{"evil"}},
 		"file below a link":   {entries: []executortest.Entry{link("top/evil", "a"), file("top/evil/f", "", 0o644)}, refused: "link"},
 		"folder below a link": {entries: []executortest.Entry{link("top/evil", "a"), dir("top/evil/d")}, refused: "link"},
 		"link over a folder":  {entries: []executortest.Entry{dir("top/evil"), link("top/evil", "a")}, refused: `"top/evil"`},
@@ -154,7 +156,7 @@ func TestUnpack(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		dir, err := unpackInto(t, data, sourceLimits())
+		dir, left, err := unpackInto(t, data, sourceLimits())
 		if test.refused != "" {
 			refused, ok := errors.AsType[*executor.StartError](err)
 			if !ok || !strings.Contains(refused.Error(), test.refused) {
@@ -167,6 +169,15 @@ func TestUnpack(t *testing.T) {
 		}
 		if got := tree(t, dir); !slices.Equal(got, test.want) {
 			t.Errorf("%s: %q, want %q", name, got, test.want)
+		}
+		if len(left) != len(test.left) {
+			t.Errorf("%s: %q are left out, want %q", name, left, test.left)
+			continue
+		}
+		for i, l := range left {
+			if !strings.HasPrefix(l, strconv.Quote(test.left[i])+" leads out") {
+				t.Errorf("%s: %q is left out, want %q", name, l, test.left[i])
+			}
 		}
 	}
 }
@@ -197,7 +208,7 @@ func TestUnpackBounds(t *testing.T) {
 		}
 		lim := sourceLimits()
 		test.change(&lim)
-		_, err = unpackInto(t, data, lim)
+		_, _, err = unpackInto(t, data, lim)
 		_, refused := errors.AsType[*executor.StartError](err)
 		if test.refused == "" && err != nil || test.refused != "" && (!refused || !strings.Contains(err.Error(), test.refused)) {
 			t.Errorf("%s: %v, want %q", name, err, test.refused)
@@ -227,7 +238,7 @@ func TestUnpackBrokenArchives(t *testing.T) {
 		"sum cut off":   {good[:len(good)-4], false},
 		"second stream": {slices.Concat(good, []byte("garbage garbage")), true},
 	} {
-		_, err := unpackInto(t, test.data, sourceLimits())
+		_, _, err := unpackInto(t, test.data, sourceLimits())
 		_, final := errors.AsType[*executor.StartError](err)
 		if err == nil || final != test.final {
 			t.Errorf("%s: %v, final %t, want %t", name, err, final, test.final)
@@ -270,7 +281,7 @@ func FuzzUnpack(f *testing.F) {
 		f.Add(plain)
 	}
 	f.Fuzz(func(t *testing.T, plain []byte) {
-		dir, err := unpackInto(t, gzipped(t, plain), limits{bytes: 1 << 20, entries: 100, names: 10_000, ratio: 200, free: 1 << 20})
+		dir, _, err := unpackInto(t, gzipped(t, plain), limits{bytes: 1 << 20, entries: 100, names: 10_000, ratio: 200, free: 1 << 20})
 		whole, evalErr := filepath.EvalSymlinks(dir)
 		if evalErr != nil {
 			t.Fatal(evalErr)

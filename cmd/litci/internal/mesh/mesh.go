@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
@@ -45,6 +46,10 @@ func WireOf(service string) (daemon.Wire, bool) {
 	return nil, false
 }
 
+// ownAckWait is how long after a restart of the process's own server what was in
+// hand comes again: the server forgets what was given back to it last.
+const ownAckWait = 10 * time.Second
+
 // Mesh is what runs in this process.
 type Mesh struct {
 	// Bus reaches the streams.
@@ -79,6 +84,9 @@ func Open(ctx context.Context, cfg *config.Config, log *zap.Logger, services []s
 	bc := own.Bus(name(services))
 	if m.Server != nil {
 		bc.InProcess = m.Server
+		if bc.AckWait == 0 {
+			bc.AckWait = ownAckWait
+		}
 	}
 	var err error
 	if m.Bus, err = bus.Connect(bc, log.Named("bus"), m.registry); err != nil {
