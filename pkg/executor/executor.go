@@ -66,6 +66,15 @@ type Collector interface {
 	Collect(ctx context.Context, before time.Time) (int, error)
 }
 
+// Placed is an executor that knows the jobs of one place alone: a folder of one
+// machine. Launchers of two places must not share a pool, or a job whose message is
+// delivered again could run in both.
+type Placed interface {
+	// Place names the machine and the folder. Executors of the same place see the same
+	// jobs.
+	Place() (host, folder string)
+}
+
 // Spec is everything that an executor needs to run one attempt of a job.
 type Spec struct {
 	// ID names the attempt outside litci: "litci-" and the attempt's id, lower case

@@ -12,6 +12,10 @@
 // Several launchers on one executor share its work, each with slots of its own;
 // what another one started takes slots here too, from the next count on. Between
 // two counts they may together run more jobs than one of them would.
+//
+// An executor that belongs to a host has its pool to itself: the launcher claims
+// the pool at its start and refuses to serve one that another host, or another
+// folder, has claimed.
 package launcher
 
 import (
@@ -51,6 +55,9 @@ type Options struct {
 	Poll, MaxPoll time.Duration
 	// Count is the time between two counts of the slots in use; default 1 min.
 	Count time.Duration
+	// Renew is the time between two renewals of the claim on the pool, which lives five
+	// times as long; default 1 min.
+	Renew time.Duration
 }
 
 func (o Options) withDefaults() Options {
@@ -64,6 +71,7 @@ func (o Options) withDefaults() Options {
 	set(&o.Poll, 50*time.Millisecond)
 	set(&o.MaxPoll, time.Second)
 	set(&o.Count, time.Minute)
+	set(&o.Renew, time.Minute)
 	if o.Patience == nil {
 		o.Patience = []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 15 * time.Second, 30 * time.Second}
 	}
@@ -85,6 +93,8 @@ type Launcher struct {
 	options  Options
 	server   server
 	slots    *slots
+	// claimant is nil for an executor that all hosts reach.
+	claimant *claimant
 	log      *zap.Logger
 }
 
@@ -93,14 +103,32 @@ func New(b *bus.Bus, e executor.Executor, options Options, log *zap.Logger) *Lau
 	options = options.withDefaults()
 	return &Launcher{
 		bus: b, executor: e, options: options, server: serverOf(options.GitHubURL),
-		slots: newSlots(e, options, log), log: log,
+		slots: newSlots(e, options, log), claimant: newClaimant(b, e, options, log), log: log,
 	}
 }
 
 // Run starts jobs until ctx ends, then gives back what waits and returns nil.
-// Jobs that run go on.
+// Jobs that run go on. It fails when the pool belongs to another host.
 func (l *Launcher) Run(ctx context.Context) error {
+	if l.claimant == nil {
+		return l.serve(ctx)
+	}
+	if err := l.claimant.begin(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	defer l.claimant.release(ctx)
+	return l.serve(ctx)
+}
+
+// serve starts jobs until ctx ends or the pool is lost.
+func (l *Launcher) serve(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
+	if l.claimant != nil {
+		group.Go(func() error { return l.claimant.keep(ctx) })
+	}
 	follow := func(h executor.Handle) {
 		group.Go(func() error { l.slots.follow(ctx, h); return nil })
 	}

@@ -88,7 +88,10 @@ type Executor struct {
 	children map[int]struct{}
 }
 
-var _ executor.Executor = (*Executor)(nil)
+var (
+	_ executor.Executor = (*Executor)(nil)
+	_ executor.Placed   = (*Executor)(nil)
+)
 
 // New checks the machine and the state directory and returns an Executor.
 //
@@ -158,6 +161,9 @@ func New(config Config) (*Executor, error) {
 
 // Name is "local".
 func (e *Executor) Name() string { return Kind }
+
+// Place names this machine and the state directory, with links resolved.
+func (e *Executor) Place() (host, folder string) { return e.host, e.dir }
 
 func (e *Executor) handle(id string) executor.Handle {
 	return executor.Handle{Executor: Kind, ID: id, Host: e.host}
