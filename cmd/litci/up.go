@@ -28,11 +28,12 @@ Every flag can be given as an environment variable: --nats-url is LITCI_NATS_URL
 			if err != nil {
 				return usageError{err}
 			}
-			cfg, err := config.Load(cmd.Flags(), config.Options{DotEnv: ".env"})
-			if err != nil {
-				return err
+			checked := services
+			if len(names) == 0 {
+				checked = append([]string{"nats"}, services...)
 			}
-			if err := cfg.Validate(services...); err != nil {
+			cfg, err := config.Load(cmd.Flags(), config.Options{DotEnv: ".env"}, checked...)
+			if err != nil {
 				return err
 			}
 			log, err := cfg.Logger()
@@ -60,15 +61,9 @@ func newProvision() *cobra.Command {
 		Long:  "Creates what is missing of litci's streams, consumers, buckets and object stores, and leaves what exists as it is.",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := config.Load(cmd.Flags(), config.Options{DotEnv: ".env"})
+			cfg, err := config.Load(cmd.Flags(), config.Options{DotEnv: ".env"}, "provision")
 			if err != nil {
 				return err
-			}
-			if err := cfg.Validate(); err != nil {
-				return err
-			}
-			if cfg.NATS.URL == "" {
-				return &config.Error{Problems: []string{"--nats-url (LITCI_NATS_URL, NATS_URL) is missing"}}
 			}
 			log, err := cfg.Logger()
 			if err != nil {
@@ -95,7 +90,7 @@ func newNATSServer() *cobra.Command {
 		Args:   noArgs,
 		Hidden: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := config.Load(cmd.Flags(), config.Options{})
+			cfg, err := config.Load(cmd.Flags(), config.Options{}, "nats")
 			if err != nil {
 				return err
 			}
@@ -103,7 +98,7 @@ func newNATSServer() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			cfg.NATS.URL = ""
+			cfg.NATS.URL = "" // this is the server
 			m, err := mesh.Open(cmd.Context(), cfg, log, nil)
 			if err != nil {
 				return err

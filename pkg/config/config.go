@@ -102,9 +102,9 @@ type Options struct {
 	Environ []string
 }
 
-// Load reads the settings. Values that cannot be understood are all listed in one
-// *Error.
-func Load(flags *pflag.FlagSet, opt Options) (*Config, error) {
+// Load reads the settings and checks them for the named services, as Validate
+// does. Everything that is wrong is listed in one *Error.
+func Load(flags *pflag.FlagSet, opt Options, services ...string) (*Config, error) {
 	environ := opt.Environ
 	if environ == nil {
 		environ = os.Environ()
@@ -126,19 +126,45 @@ func Load(flags *pflag.FlagSet, opt Options) (*Config, error) {
 	r.named(env)
 	r.flags(flags)
 	cfg := r.config()
-	if len(r.problems) > 0 {
-		return nil, &Error{r.problems}
+	for _, p := range cfg.problems(services) {
+		// What could not be read is also missing or wrong: once is enough.
+		if !slices.ContainsFunc(r.problems, func(said problem) bool { return p.key != "" && said.key == p.key }) {
+			r.problems = append(r.problems, p)
+		}
+	}
+	if err := listed(r.problems); err != nil {
+		return nil, err
 	}
 	return cfg, nil
 }
 
-type reader struct {
-	v        *viper.Viper
-	problems []string
+// problem is what is wrong with a setting.
+type problem struct{ key, text string }
+
+func listed(problems []problem) error {
+	if len(problems) == 0 {
+		return nil
+	}
+	e := &Error{}
+	for _, p := range problems {
+		e.Problems = append(e.Problems, p.text)
+	}
+	return e
 }
 
-func (r *reader) problem(format string, args ...any) {
-	r.problems = append(r.problems, fmt.Sprintf(format, args...))
+type reader struct {
+	v        *viper.Viper
+	problems []problem
+}
+
+// problem says what is wrong with a setting, behind its names.
+func (r *reader) problem(key, format string, args ...any) {
+	r.problems = append(r.problems, problem{key, describe(key) + ": " + fmt.Sprintf(format, args...)})
+}
+
+// wrong says what is wrong with a source of settings.
+func (r *reader) wrong(format string, args ...any) {
+	r.problems = append(r.problems, problem{text: fmt.Sprintf(format, args...)})
 }
 
 // file reads the configuration file: --config or LITCI_CONFIG.
@@ -151,13 +177,14 @@ func (r *reader) file(flags *pflag.FlagSet, path string) {
 	}
 	own := viper.New()
 	own.SetConfigFile(path)
+	own.SetConfigType("yaml")
 	if err := own.ReadInConfig(); err != nil {
-		r.problem("configuration file %s: %v", path, err)
+		r.wrong("configuration file %s: %v", path, err)
 		return
 	}
 	for _, key := range own.AllKeys() {
 		if _, known := find(key); !known {
-			r.problem("configuration file %s: unknown key %q; the keys are the names of the flags", path, key)
+			r.wrong("configuration file %s: unknown key %q; the keys are the names of the flags", path, key)
 			continue
 		}
 		r.merge(key, own.Get(key))
@@ -166,7 +193,7 @@ func (r *reader) file(flags *pflag.FlagSet, path string) {
 
 func (r *reader) merge(key string, value any) {
 	if err := r.v.MergeConfigMap(map[string]any{key: value}); err != nil {
-		r.problem("%s: %v", key, err)
+		r.problem(key, "%v", err)
 	}
 }
 
@@ -176,13 +203,13 @@ func (r *reader) dotEnv(path string) {
 		return
 	}
 	if err != nil {
-		r.problem(".env: %v", err)
+		r.wrong(".env: %v", err)
 		return
 	}
 	defer file.Close()
 	values, err := gotenv.StrictParse(file)
 	if err != nil {
-		r.problem("%s: %v", path, err)
+		r.wrong("%s: %v", path, err)
 		return
 	}
 	r.named(values)
@@ -233,7 +260,7 @@ func (r *reader) text(key string) string { return strings.TrimSpace(r.v.GetStrin
 func (r *reader) number(key string) int64 {
 	n, err := strconv.ParseInt(r.text(key), 10, 64)
 	if err != nil || n < 0 {
-		r.problem("%s: %q is not a whole number of 0 or more", describe(key), r.text(key))
+		r.problem(key, "%q is not a whole number of 0 or more", r.text(key))
 	}
 	return n
 }
@@ -241,7 +268,7 @@ func (r *reader) number(key string) int64 {
 func (r *reader) flag(key string) bool {
 	b, err := strconv.ParseBool(r.text(key))
 	if err != nil {
-		r.problem("%s: %q is neither true nor false", describe(key), r.text(key))
+		r.problem(key, "%q is neither true nor false", r.text(key))
 	}
 	return b
 }
@@ -254,7 +281,7 @@ func (r *reader) duration(key string) time.Duration {
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil || d < 0 {
-		r.problem("%s: %q is not a duration such as 90s, 60m or 1h", describe(key), r.text(key))
+		r.problem(key, "%q is not a duration such as 90s, 60m or 1h", r.text(key))
 	}
 	return d
 }
@@ -266,7 +293,7 @@ func (r *reader) url(key string) string {
 	}
 	u, err := url.Parse(text)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil {
-		r.problem("%s: %q is not an address such as https://ci.example.com", describe(key), text)
+		r.problem(key, "%q is not an address such as https://ci.example.com", text)
 	}
 	return text
 }
@@ -278,7 +305,7 @@ func (r *reader) privateKey() []byte {
 		return nil
 	}
 	if inline != "" && path != "" {
-		r.problem("%s and %s are both set; keep one", describe("private-key"), describe("private-key-file"))
+		r.problem("private-key-file", "%s is set too; keep one", describe("private-key"))
 		return nil
 	}
 	// Environment files often carry the key in one line.
@@ -286,12 +313,12 @@ func (r *reader) privateKey() []byte {
 	if path != "" {
 		var err error
 		if key, err = os.ReadFile(path); err != nil {
-			r.problem("%s: %v", describe("private-key-file"), err)
+			r.problem("private-key-file", "%v", err)
 			return nil
 		}
 	}
 	if err := checkPrivateKey(key); err != nil {
-		r.problem("the App's private key: %v; download it from the App's settings page on GitHub", err)
+		r.problem("private-key-file", "the App's private key is %v; download it from the App's settings page on GitHub", err)
 	}
 	return key
 }
@@ -315,14 +342,14 @@ func checkPrivateKey(key []byte) error {
 func (r *reader) secrets() []string {
 	inline, path := r.text("webhook-secret"), r.text("webhook-secret-file")
 	if inline != "" && path != "" {
-		r.problem("%s and %s are both set; keep one", describe("webhook-secret"), describe("webhook-secret-file"))
+		r.problem("webhook-secret", "%s is set too; keep one", describe("webhook-secret-file"))
 		return nil
 	}
 	list := strings.Split(inline, ",")
 	if path != "" {
 		data, err := os.ReadFile(path)
 		if err != nil {
-			r.problem("%s: %v", describe("webhook-secret-file"), err)
+			r.problem("webhook-secret", "%v", err)
 			return nil
 		}
 		list = strings.Split(string(data), "\n")
@@ -334,36 +361,45 @@ func (r *reader) secrets() []string {
 }
 
 // Validate lists, in one *Error, everything that the named services lack or that
-// contradicts itself. nil means that they can start.
-func (c *Config) Validate(services ...string) error {
-	var problems []string
-	need := func(ok bool, key string, why string) {
-		if !ok {
-			problems = append(problems, describe(key)+" is missing: "+why)
+// contradicts itself. The service "nats" stands for a server in the process;
+// without it one must be named. nil means that they can start.
+func (c *Config) Validate(services ...string) error { return listed(c.problems(services)) }
+
+func (c *Config) problems(services []string) []problem {
+	var found []problem
+	wrong := func(bad bool, key, format string, args ...any) {
+		if bad {
+			found = append(found, problem{key, describe(key) + fmt.Sprintf(format, args...)})
 		}
 	}
 	runs := func(names ...string) bool {
 		return slices.ContainsFunc(names, func(n string) bool { return slices.Contains(services, n) })
 	}
 	if runs("ingress") {
-		need(len(c.WebhookSecrets) > 0, "webhook-secret", "without it anyone could start jobs")
+		wrong(len(c.WebhookSecrets) == 0, "webhook-secret", " is missing: without it anyone could start jobs")
 	}
 	if runs("planner", "reporter") {
-		need(c.AppID > 0, "app-id", "the number on the App's settings page")
-		need(len(c.PrivateKey) > 0, "private-key-file", "litci speaks to GitHub as the App")
+		wrong(c.AppID <= 0, "app-id", " is missing: the number on the App's settings page")
+		wrong(len(c.PrivateKey) == 0, "private-key-file", " is missing: litci speaks to GitHub as the App")
 	}
 	if runs("launcher", "watcher") {
-		need(c.Data != "", "data", "jobs are kept there")
-		if c.Slots < 1 {
-			problems = append(problems, describe("slots")+": at least 1")
-		}
-		if c.Pool != "" && !isPool(c.Pool) {
-			problems = append(problems, describe("pool")+fmt.Sprintf(": a pool is a name of letters, digits, - and _, at most 64, as in a workflow's pool key, not %q", c.Pool))
-		}
-		if c.Executor != "local" {
-			problems = append(problems, describe("executor")+fmt.Sprintf(": %q is not known; the executor is local", c.Executor))
-		}
+		wrong(c.Data == "", "data", " is missing: jobs are kept there")
+		wrong(c.Slots < 1, "slots", ": at least 1")
+		wrong(c.Pool != "" && !isPool(c.Pool), "pool", ": a pool is a name of letters, digits, - and _, at most 64, as in a workflow's pool key, not %q", c.Pool)
+		wrong(c.Executor != "local", "executor", ": %q is not known; the executor is local", c.Executor)
 	}
+	fixed := !strings.HasSuffix(c.Listen, ":0")
+	wrong(runs("ingress") && runs("reporter") && fixed && c.Listen == c.PagesListen, "pages-listen", " is the same address as --listen: %s", c.Listen)
+	wrong(len(services) > 0 && !runs("nats") && c.NATS.URL == "", "nats-url", " is missing: services of their own need a server that the others reach too")
+	own, _ := find("nats-listen")
+	wrong(runs("nats") && len(services) > 1 && c.NATS.URL != "" && c.NATS.Listen != own.value, "nats-listen", " is for the server in the process, and --nats-url names another; keep one")
+	return append(found, c.general()...)
+}
+
+// general are the problems that any process may have: with signing in to NATS, and
+// with logging.
+func (c *Config) general() []problem {
+	var found []problem
 	ways := 0
 	for _, way := range []string{c.NATS.Creds, c.NATS.NKey, c.NATS.User} {
 		if way != "" {
@@ -371,21 +407,18 @@ func (c *Config) Validate(services ...string) error {
 		}
 	}
 	if ways > 1 {
-		problems = append(problems, "more than one of --nats-creds, --nats-nkey and --nats-user is set; keep one")
+		found = append(found, problem{text: "more than one of --nats-creds, --nats-nkey and --nats-user is set; keep one"})
 	}
 	if (c.NATS.Cert == "") != (c.NATS.Key == "") {
-		problems = append(problems, "--nats-cert and --nats-key go together")
+		found = append(found, problem{text: "--nats-cert and --nats-key go together"})
 	}
 	if _, err := level(c.LogLevel); err != nil {
-		problems = append(problems, describe("log-level")+": "+err.Error())
+		found = append(found, problem{"log-level", describe("log-level") + ": " + err.Error()})
 	}
 	if c.LogFormat != "console" && c.LogFormat != "json" {
-		problems = append(problems, describe("log-format")+fmt.Sprintf(": %q is neither console nor json", c.LogFormat))
+		found = append(found, problem{"log-format", describe("log-format") + fmt.Sprintf(": %q is neither console nor json", c.LogFormat)})
 	}
-	if len(problems) > 0 {
-		return &Error{problems}
-	}
-	return nil
+	return found
 }
 
 // isPool tells whether a pool can be served. It is the rule of the workflow

@@ -109,6 +109,39 @@ func TestSecretsAreAListForRotation(t *testing.T) {
 	}
 }
 
+func TestWhatIsMissingStandsBesideWhatIsWrong(t *testing.T) {
+	_, err := config.Load(flags(t, "--slots", "many"), config.Options{Environ: []string{}}, "ingress", "planner", "launcher")
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	for _, want := range []string{`"many"`, "LITCI_WEBHOOK_SECRET", "--app-id", "--private-key-file", "--nats-url"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is missing in:\n%v", want, err)
+		}
+	}
+	if n := strings.Count(err.Error(), "--slots"); n != 1 {
+		t.Errorf("--slots is named %d times in:\n%v", n, err)
+	}
+}
+
+func TestContradictionsAreRefused(t *testing.T) {
+	env := []string{"LITCI_WEBHOOK_SECRET=s", "LITCI_APP_ID=1", "LITCI_PRIVATE_KEY=" + key(t)}
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--nats-url", "nats://x", "--nats-listen", "127.0.0.1:4333"}, "keep one"},
+		{[]string{"--listen", ":9000", "--pages-listen", ":9000"}, "same address"},
+		{[]string{"--listen", "127.0.0.1:0", "--pages-listen", "127.0.0.1:0"}, ""},
+		{nil, ""},
+	} {
+		_, err := config.Load(flags(t, c.args...), config.Options{Environ: env}, "nats", "ingress", "planner", "launcher", "watcher", "reporter")
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%q: %v, want %q", c.args, err, c.want)
+		}
+	}
+}
+
 func TestEverythingWrongIsListedAtOnce(t *testing.T) {
 	bad := write(t, "litci.yaml", "slotz: 3\n")
 	_, err := config.Load(flags(t, "--config", bad, "--slots", "many", "--queue-timeout", "soon", "--public-url", "ci.example.com"),
@@ -146,11 +179,7 @@ func TestValidateListsWhatTheServicesLack(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			cfg, err := config.Load(flags(t, c.args...), config.Options{Environ: []string{}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			err = cfg.Validate(c.services...)
+			_, err := config.Load(flags(t, append(c.args, "--nats-url", "nats://x")...), config.Options{Environ: []string{}}, c.services...)
 			if (err == nil) != (c.want == nil) {
 				t.Fatalf("%v", err)
 			}
@@ -173,7 +202,7 @@ func TestPoolsAreNamedAsInWorkflows(t *testing.T) {
 		set := workflow.Load([]workflow.File{{Path: workflow.SingleFile, Data: fmt.Appendf(nil, "run: 'true'\npool: %q\n", name)}})
 		asked := len(set.Workflows) == 1 && set.Workflows[0].Pool == name
 		file := write(t, "litci.yaml", fmt.Sprintf("pool: %q\n", name))
-		cfg, err := config.Load(flags(t, "--config", file), config.Options{Environ: []string{}})
+		cfg, err := config.Load(flags(t, "--config", file, "--nats-url", "nats://x"), config.Options{Environ: []string{}})
 		if err != nil {
 			t.Fatal(err)
 		}

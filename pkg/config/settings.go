@@ -93,7 +93,11 @@ func AddFlags(flags *pflag.FlagSet, services ...string) {
 			flags.Bool(s.key, s.value == "true", s.usage)
 			continue
 		}
-		flags.String(s.key, s.value, s.usage)
+		shown := s.value
+		if shown == "0" || shown == "0s" {
+			shown = "" // the usage says what stands for it
+		}
+		flags.String(s.key, shown, s.usage)
 	}
 }
 

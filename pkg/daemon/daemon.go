@@ -77,13 +77,7 @@ func run(service string, wire Wire, args []string) int {
 		fmt.Fprintf(os.Stderr, "litci-%s takes no arguments, only flags; it was given %q\n", service, flags.Args())
 		return 2
 	}
-	cfg, err := config.Load(flags, config.Options{DotEnv: ".env"})
-	if err == nil {
-		err = cfg.Validate(service)
-	}
-	if err == nil && cfg.NATS.URL == "" {
-		err = errors.New("settings:\n  --nats-url (LITCI_NATS_URL, NATS_URL) is missing: a service of its own needs a server that others reach too")
-	}
+	cfg, err := config.Load(flags, config.Options{DotEnv: ".env"}, service)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 2

@@ -145,7 +145,7 @@ func (d *Demo) openMesh(ctx context.Context, key []byte, secret string) error {
 		Data: filepath.Join(d.dir, "data"), Executor: d.options.Executor, Slots: d.options.Slots,
 		QueueTimeout: time.Hour, Retention: 24 * time.Hour, LogLevel: "info", LogFormat: "console",
 	}
-	if err := cfg.Validate(mesh.Services()...); err != nil {
+	if err := cfg.Validate(append(mesh.Services(), "nats")...); err != nil {
 		return err
 	}
 	var err error
