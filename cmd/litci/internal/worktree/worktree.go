@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/litci/litci/pkg/workflow"
 )
@@ -46,6 +47,46 @@ func Files(dir string) (files []workflow.File, notices []string, err error) {
 			return nil, nil, err
 		}
 		files = append(files, workflow.File{Path: p, Data: data})
+	}
+	return files, notices, nil
+}
+
+// LoadAny is Load for a folder that people name: where it is no repository, the
+// YAML files in it are read as workflow files, with a notice.
+func LoadAny(dir string) (workflow.Set, error) {
+	files, notices, err := filesOfAny(dir)
+	if err != nil {
+		return workflow.Set{}, err
+	}
+	set := workflow.Load(files)
+	set.Notices = append(notices, set.Notices...)
+	return set, nil
+}
+
+func filesOfAny(dir string) (files []workflow.File, notices []string, err error) {
+	if files, notices, err = Files(dir); err != nil || len(files) > 0 {
+		return files, notices, err
+	}
+	if _, err := os.Stat(filepath.Join(dir, ".git")); err == nil {
+		return nil, notices, nil // its YAML files are something else
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, nil, fmt.Errorf("folder of workflow files: %w", err)
+	}
+	for _, e := range entries {
+		ext := filepath.Ext(e.Name())
+		if e.IsDir() || strings.HasPrefix(e.Name(), ".") || ext != ".yml" && ext != ".yaml" {
+			continue
+		}
+		data, err := Read(filepath.Join(dir, e.Name()))
+		if err != nil {
+			return nil, nil, err
+		}
+		files = append(files, workflow.File{Path: e.Name(), Data: data})
+	}
+	if len(files) > 0 {
+		notices = append(notices, fmt.Sprintf("%s is no repository, so the YAML files in it are read as workflow files.", dir))
 	}
 	return files, notices, nil
 }

@@ -1,0 +1,186 @@
+package worktree
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/litci/litci/pkg/workflow"
+)
+
+// Unit are workflow files that are checked together, because their workflows may
+// need each other: those of one repository, or loose ones.
+type Unit struct {
+	// Root is the folder that Files' paths are relative to.
+	Root    string
+	Files   []workflow.File
+	Notices []string
+	// Wanted are the paths of Files that were asked for; the others are there so that
+	// needs can name them. All of them where it is nil.
+	Wanted []string
+}
+
+// Wants tells whether a file was asked for.
+func (u Unit) Wants(path string) bool { return u.Wanted == nil || slices.Contains(u.Wanted, path) }
+
+// Root is the root of the repository around dir: the nearest folder upwards that
+// holds workflow files or .git, or dir itself where there is none.
+func Root(dir string) string {
+	at, err := filepath.Abs(dir)
+	if err != nil {
+		return dir
+	}
+	for {
+		for _, name := range []string{workflow.Folder, workflow.SingleFile, ".git"} {
+			if _, err := os.Stat(filepath.Join(at, filepath.FromSlash(name))); err == nil {
+				return relative(at)
+			}
+		}
+		if filepath.Dir(at) == at {
+			return dir
+		}
+		at = filepath.Dir(at)
+	}
+}
+
+// relative is a path as seen from the current folder.
+func relative(name string) string {
+	here, err := os.Getwd()
+	if err != nil {
+		return name
+	}
+	if short, err := filepath.Rel(here, name); err == nil {
+		return short
+	}
+	return name
+}
+
+// Find reads the workflow files that paths name: a file, a repository, a folder
+// with repositories somewhere beneath it, or a folder of workflow files.
+func Find(paths []string) ([]Unit, error) {
+	var f finder
+	for _, p := range paths {
+		info, err := os.Stat(p)
+		if err != nil {
+			return nil, fmt.Errorf("%s: no such file or folder", p)
+		}
+		if info.IsDir() {
+			err = f.folder(filepath.Clean(p))
+		} else {
+			err = f.file(filepath.Clean(p))
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if len(f.loose.Files) > 0 {
+		f.units = append(f.units, f.loose)
+	}
+	return f.units, nil
+}
+
+type finder struct {
+	units []Unit
+	loose Unit
+}
+
+// folder adds the repository that dir is, or is the workflow folder of, or else
+// all that lie beneath it.
+func (f *finder) folder(dir string) error {
+	if root, ok := rootOf(filepath.Join(dir, "x.yml")); ok {
+		return f.repository(root, nil)
+	}
+	files, _, err := Files(dir)
+	if err != nil {
+		return err
+	}
+	if len(files) > 0 {
+		return f.repository(dir, nil)
+	}
+	found := false
+	err = filepath.WalkDir(dir, func(name string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case !entry.IsDir() || name == dir:
+			return nil
+		case strings.HasPrefix(entry.Name(), "."), entry.Name() == "node_modules":
+			return fs.SkipDir
+		}
+		files, _, err := Files(name)
+		if err != nil || len(files) == 0 {
+			return err
+		}
+		found = true
+		return f.repository(name, nil)
+	})
+	if err != nil || found {
+		return err
+	}
+	files, notices, err := filesOfAny(dir)
+	if err != nil {
+		return err
+	}
+	if len(files) == 0 {
+		return fmt.Errorf("%s holds no workflow files: neither %s nor %s", dir, workflow.Folder, workflow.SingleFile)
+	}
+	f.units = append(f.units, Unit{Root: dir, Files: files, Notices: notices})
+	return nil
+}
+
+// file adds one file, with its neighbours where it lies in a repository.
+func (f *finder) file(name string) error {
+	if root, ok := rootOf(name); ok {
+		return f.repository(root, []string{path.Join(workflow.Folder, filepath.Base(name))})
+	}
+	data, err := Read(name)
+	if err != nil {
+		return err
+	}
+	file := workflow.File{Path: filepath.ToSlash(name), Data: data}
+	if filepath.Base(name) == workflow.SingleFile {
+		f.units = append(f.units, Unit{Files: []workflow.File{file}})
+		return nil
+	}
+	if !slices.ContainsFunc(f.loose.Files, func(o workflow.File) bool { return o.Path == file.Path }) {
+		f.loose.Files = append(f.loose.Files, file)
+	}
+	return nil
+}
+
+// repository adds a repository, or more of its files to those that are wanted.
+func (f *finder) repository(root string, wanted []string) error {
+	for i := range f.units {
+		if u := &f.units[i]; u.Root == root {
+			if wanted == nil {
+				u.Wanted = nil
+			} else if u.Wanted != nil {
+				u.Wanted = append(u.Wanted, wanted...)
+			}
+			return nil
+		}
+	}
+	files, notices, err := Files(root)
+	if err != nil {
+		return err
+	}
+	f.units = append(f.units, Unit{Root: root, Files: files, Notices: notices, Wanted: wanted})
+	return nil
+}
+
+// rootOf is the root of the repository whose workflow folder a file lies in.
+func rootOf(name string) (string, bool) {
+	full, err := filepath.Abs(name)
+	if err != nil || filepath.Ext(full) != ".yml" && filepath.Ext(full) != ".yaml" {
+		return "", false
+	}
+	root, ok := strings.CutSuffix(filepath.ToSlash(filepath.Dir(full)), "/"+workflow.Folder)
+	if !ok {
+		return "", false
+	}
+	return relative(filepath.FromSlash(root)), true
+}
