@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -56,6 +57,10 @@ The newest commit of --repo is the pull request; the repository itself is only r
 func runDemo(cmd *cobra.Command, options demo.Options, keep, asJSON bool) (failed error) {
 	ctx, out := cmd.Context(), cmd.OutOrStdout()
 	d, err := demo.Open(ctx, options)
+	var input demo.InputError
+	if errors.As(err, &input) {
+		return usageError{err}
+	}
 	if err != nil {
 		return err
 	}

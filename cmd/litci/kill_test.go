@@ -1,8 +1,12 @@
 package main
 
 import (
+	"fmt"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 )
 
 const heldCheck = "held.yml / Held"
@@ -69,5 +73,32 @@ func TestStopWithAJobInHandIsQuickAndClean(t *testing.T) {
 	}
 	if code := second.terminate(t); code != 0 {
 		t.Errorf("exit code %d after SIGTERM with nothing in hand:\n%s", code, second.logged())
+	}
+}
+
+// What the demo started goes with it: nobody would take it up.
+func TestInterruptedDemoLeavesNoJob(t *testing.T) {
+	t.Parallel()
+	outside := t.TempDir()
+	w := newWorld(t, map[string]string{"held.yml": fmt.Sprintf("name: Held\nrun: |\n  echo $$ > %[1]s/pid.new\n  mv %[1]s/pid.new %[1]s/pid\n  sleep 600\n", outside)})
+	demo := w.start("litci", "demo", "--repo", w.repo)
+	w.untilFile(filepath.Join(outside, "pid"))
+	pid, err := os.ReadFile(filepath.Join(outside, "pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := demo.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-demo.done:
+	case <-time.After(30 * time.Second):
+		t.Fatal("the demo did not stop within 30 s of Ctrl-C")
+	}
+	if code := demo.cmd.ProcessState.ExitCode(); code != 1 {
+		t.Errorf("exit code %d", code)
+	}
+	if _, err := os.Stat(filepath.Join("/proc", strings.TrimSpace(string(pid)))); err == nil {
+		t.Errorf("the job runs on as %s", pid)
 	}
 }

@@ -47,6 +47,12 @@ type Options struct {
 	Live, Color bool
 }
 
+// stopWithin bounds how long jobs may take to end when the demo does.
+const stopWithin = 15 * time.Second
+
+// InputError is a wrong --repo or --payload.
+type InputError struct{ error }
+
 // The App that the emulator knows.
 const appID = 1
 
@@ -61,8 +67,9 @@ type Demo struct {
 	hub     *http.Server
 	address string // of the emulator
 
-	mesh *mesh.Mesh
-	stop context.CancelFunc
+	config *config.Config
+	mesh   *mesh.Mesh
+	stop   context.CancelFunc
 	// ended is closed when the services have stopped; failed tells why.
 	ended  chan struct{}
 	failed error
@@ -82,11 +89,11 @@ func Open(ctx context.Context, options Options) (d *Demo, err error) {
 	data := webhook.Opened
 	if options.Payload != "" {
 		if data, err = os.ReadFile(options.Payload); err != nil {
-			return d, fmt.Errorf("--payload: %w", err)
+			return d, InputError{fmt.Errorf("--payload: %w", err)}
 		}
 	}
 	if d.payload, err = parsePayload(data); err != nil {
-		return d, err
+		return d, InputError{err}
 	}
 	if options.Repo == "" {
 		d.repo, err = exampleRepository(ctx, d.dir)
@@ -148,6 +155,7 @@ func (d *Demo) openMesh(ctx context.Context, key []byte, secret string) error {
 	if err := cfg.Validate(append(mesh.Services(), "nats")...); err != nil {
 		return err
 	}
+	d.config = cfg
 	var err error
 	if d.mesh, err = mesh.Open(ctx, cfg, d.options.Log, mesh.Services()); err != nil {
 		return err
@@ -198,6 +206,11 @@ func (d *Demo) Close() error {
 	}
 	if d.mesh != nil {
 		d.mesh.Close()
+		// Nobody will take up what still runs.
+		ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
+		defer cancel()
+		_, err := mesh.StopJobs(ctx, d.config, time.Second, d.options.Log)
+		failed = errors.Join(failed, err)
 	}
 	if d.hub != nil {
 		failed = errors.Join(failed, d.hub.Close())

@@ -34,6 +34,7 @@ func (d *Demo) Play(ctx context.Context) (Report, error) {
 	if delivery.StatusCode != 202 {
 		return Report{}, fmt.Errorf("webhook was answered with %d %s", delivery.StatusCode, delivery.Status)
 	}
+	answered := time.Since(sent)
 	show.Note(fmt.Sprintf("webhook pull_request.%s of %s/%s#%d answered 202", d.payload.action, d.payload.owner, d.payload.name, d.payload.number))
 	seen, err := d.untilReported(ctx, show)
 	if err != nil {
@@ -42,7 +43,7 @@ func (d *Demo) Play(ctx context.Context) (Report, error) {
 	cancel()
 	tails()
 	show.Close()
-	return d.report(show, seen, sent, time.Duration(delivery.Duration*float64(time.Second)))
+	return d.report(show, seen, sent, answered)
 }
 
 // follow shows plans, states and results on the board until ctx ends.

@@ -102,8 +102,11 @@ func (r Report) Print(out io.Writer) {
 		}
 		fmt.Fprint(out, strings.TrimRight("  "+line, " "))
 	}
-	fmt.Fprintf(out, "\nConclusion: %s; webhook answered in %.0f ms, first job started after %.0f ms, verdicts on GitHub %.0f ms after the end\n",
-		r.Conclusion, r.Timings.WebhookTo202, r.Timings.WebhookToStarted, r.Timings.FinishedToReported)
+	fmt.Fprintf(out, "\nConclusion: %s; webhook answered in %.0f ms", r.Conclusion, r.Timings.WebhookTo202)
+	if r.Timings.WebhookToStarted > 0 {
+		fmt.Fprintf(out, ", first job started after %.0f ms, verdicts on GitHub %.0f ms after the end", r.Timings.WebhookToStarted, r.Timings.FinishedToReported)
+	}
+	fmt.Fprintln(out)
 }
 
 // Page is the address of the run's report page.

@@ -82,7 +82,7 @@ func localRepository(ctx context.Context, source, dir string) (repository, error
 		return repository{}, fmt.Errorf("--repo: %w", err)
 	}
 	if _, err := git(ctx, source, "rev-parse", "--verify", "--quiet", "HEAD^{commit}"); err != nil {
-		return repository{}, fmt.Errorf("--repo %s is not a git repository with a commit: %w", source, err)
+		return repository{}, InputError{fmt.Errorf("--repo %s is not a git repository with a commit: %w", source, err)}
 	}
 	bare := filepath.Join(dir, "repository.git")
 	if _, err := git(ctx, dir, "clone", "--quiet", "--mirror", "--", source, bare); err != nil {
