@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -286,79 +285,6 @@ func TestReportsOnceHoweverOftenItIsDelivered(t *testing.T) {
 	}
 }
 
-func TestDoesNotStartWhatHasAVerdict(t *testing.T) {
-	m := newMachine()
-	w := setup(t, m)
-	j := w.job(7, 0)
-	if _, err := verdict.Settle(t.Context(), w.bus, flow.ResultOf(j, flow.Cancelled, flow.CauseStopped, "superseded", time.Now())); err != nil {
-		t.Fatal(err)
-	}
-	w.run()
-	w.publish(j)
-	if r := w.result(j); r.Conclusion != flow.Cancelled {
-		t.Errorf("result %+v", r)
-	}
-	if ids, _ := m.begunJobs(); len(ids) != 0 {
-		t.Errorf("ran %v", ids)
-	}
-}
-
-// What waits may be ended meanwhile: the reporter gives up jobs that are overdue.
-func TestDoesNotStartWhatWasEndedWhileItWaited(t *testing.T) {
-	for name, attempt := range map[string]int{"itself": 1, "by a newer attempt": 2} {
-		t.Run(name, func(t *testing.T) {
-			m := newMachine()
-			w := setup(t, m)
-			l := New(w.bus, m, w.options, zaptest.NewLogger(t))
-			l.slots.queue.take("holder")
-			j := w.job(7, 0)
-			launched := make(chan error, 1)
-			go func() { launched <- l.launch(t.Context(), j, func(executor.Handle) {}) }()
-			for _, waiting := l.slots.queue.load(); waiting == 0; _, waiting = l.slots.queue.load() {
-				runtime.Gosched()
-			}
-			ended := j
-			ended.Attempt = attempt
-			if _, err := verdict.Settle(t.Context(), w.bus, flow.ResultOf(ended, flow.Failure, flow.CauseNoCapacity, "overdue", time.Now())); err != nil {
-				t.Fatal(err)
-			}
-			l.slots.queue.release("holder")
-			if err := <-launched; err != nil {
-				t.Fatal(err)
-			}
-			if ids, _ := m.begunJobs(); len(ids) != 0 {
-				t.Fatalf("ran %v", ids)
-			}
-			if used, _ := l.slots.queue.load(); used != 0 {
-				t.Errorf("%d slots are kept", used)
-			}
-			if attempt == j.Attempt {
-				if r := w.result(j); r.Message != "overdue" {
-					t.Errorf("result %+v", r)
-				}
-			}
-		})
-	}
-}
-
-func TestDoesNotStartAnAttemptBehindANewerOne(t *testing.T) {
-	m := newMachine()
-	w := setup(t, m)
-	j := w.job(7, 0)
-	newer := j
-	newer.Attempt = 2
-	if _, err := verdict.Settle(t.Context(), w.bus, flow.ResultOf(newer, flow.Success, flow.CauseExit, "", time.Now())); err != nil {
-		t.Fatal(err)
-	}
-	l := New(w.bus, m, w.options, zaptest.NewLogger(t))
-	if err := l.launch(t.Context(), j, nil); err != nil {
-		t.Fatal(err)
-	}
-	if ids, _ := m.begunJobs(); len(ids) != 0 {
-		t.Errorf("ran %v", ids)
-	}
-}
-
 func TestEndsTheWaitAtTheQueueDeadline(t *testing.T) {
 	tests := map[string]struct {
 		own     int
@@ -481,53 +407,6 @@ func TestServesItsPool(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, w.bus, flow.States.OfPool("gpu"), func(s flow.Status) bool { return s.Job == j.Job && s.Pool == "gpu" })
-}
-
-func TestRemovesWhatEndedLongAgo(t *testing.T) {
-	m := newMachine()
-	w := setup(t, m)
-	l := New(w.bus, m, w.options, zaptest.NewLogger(t))
-	now := time.Now()
-	for id, at := range map[string]time.Time{"old": now.Add(-25 * time.Hour), "young": now.Add(-23 * time.Hour)} {
-		if _, err := m.Start(t.Context(), executor.Spec{ID: id}); err != nil {
-			t.Fatal(err)
-		}
-		m.endAt(id, at)
-	}
-	if _, err := m.Start(t.Context(), executor.Spec{ID: "running"}); err != nil {
-		t.Fatal(err)
-	}
-	if err := l.sweep(t.Context(), now); err != nil {
-		t.Fatal(err)
-	}
-	if _, there := m.jobs["old"]; there || len(m.jobs) != 2 {
-		t.Errorf("left are %v", sortedKeys(m.jobs))
-	}
-}
-
-// TestStopsBetweenTwoRemovals has a sweep that is asked to stop at its first job.
-func TestStopsBetweenTwoRemovals(t *testing.T) {
-	m := newMachine()
-	w := setup(t, m)
-	l := New(w.bus, m, w.options, zaptest.NewLogger(t))
-	for i := range 10 {
-		id := fmt.Sprint("job", i)
-		if _, err := m.Start(t.Context(), executor.Spec{ID: id}); err != nil {
-			t.Fatal(err)
-		}
-		m.endAt(id, time.Now().Add(-25*time.Hour))
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	m.removed = stop
-	if err := l.sweep(ctx, time.Now()); !errors.Is(err, context.Canceled) {
-		t.Errorf("the sweep ended with %v", err)
-	}
-	if len(m.jobs) != 9 {
-		t.Errorf("%d of 10 jobs are left", len(m.jobs))
-	}
-	if m.collections != 0 {
-		t.Error("it went on to collect")
-	}
 }
 
 func TestRunsARealJob(t *testing.T) {
