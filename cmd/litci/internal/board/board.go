@@ -156,7 +156,7 @@ func (b *Board) Log(block flow.LogBlock) {
 	for line := range strings.Lines(text) {
 		line = strings.TrimRight(line, "\n")
 		if b.options.Output {
-			fmt.Fprintf(b.options.Out, "%s\n", b.paint(grey, j.name()+" | ")+line)
+			fmt.Fprintf(b.options.Out, "%s\n", b.paint(Grey, j.name()+" | ")+line)
 		}
 		if strings.TrimSpace(line) != "" {
 			j.last = line

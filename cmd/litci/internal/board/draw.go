@@ -13,10 +13,11 @@ import (
 
 // The colours of a terminal.
 const (
-	green  = "32"
-	red    = "31"
-	yellow = "33"
-	grey   = "90"
+	Green  = "32"
+	Red    = "31"
+	Yellow = "33"
+	Grey   = "90"
+	Bold   = "1"
 )
 
 const (
@@ -65,7 +66,7 @@ func (b *Board) draw(room int) {
 		sign, word, paint := face(j)
 		fmt.Fprintf(&text, "%s  %-11s %8s  %s", b.paint(paint, sign), word, j.elapsed(), cut(j.name(), maxName))
 		if j.Result == nil && j.last != "" {
-			text.WriteString(b.paint(grey, "  "+cut(j.last, maxLine)))
+			text.WriteString(b.paint(Grey, "  "+cut(j.last, maxLine)))
 		}
 		text.WriteByte('\n')
 	}
@@ -89,17 +90,17 @@ func (b *Board) bar() string {
 			failed++
 		}
 	}
-	paint := green
+	paint := Green
 	if failed > 0 {
-		paint = red
+		paint = Red
 	}
 	full := ended * barCells / len(b.jobs)
-	text := fmt.Sprintf("%s%s  %d of %s", b.paint(paint, strings.Repeat("█", full)), b.paint(grey, strings.Repeat("░", barCells-full)), ended, counted(len(b.jobs), "job"))
+	text := fmt.Sprintf("%s%s  %d of %s", b.paint(paint, strings.Repeat("█", full)), b.paint(Grey, strings.Repeat("░", barCells-full)), ended, counted(len(b.jobs), "job"))
 	if running > 0 {
 		text += fmt.Sprintf(", %d running", running)
 	}
 	if failed > 0 {
-		text += ", " + b.paint(red, fmt.Sprintf("%d not passed", failed))
+		text += ", " + b.paint(Red, fmt.Sprintf("%d not passed", failed))
 	}
 	return text + "  " + Elapsed(time.Since(b.began)) + "\n"
 }
@@ -130,21 +131,24 @@ func Elapsed(d time.Duration) string {
 func face(j *Job) (sign, word, paint string) {
 	if j.Result == nil {
 		if j.State == flow.Queued {
-			return "·", "queued", grey
+			return "·", "queued", Grey
 		}
-		return "●", string(j.State), yellow
+		return "●", string(j.State), Yellow
 	}
 	switch j.Result.Conclusion {
 	case flow.Success:
-		return "✓", "passed", green
+		return "✓", "passed", Green
 	case flow.Skip:
-		return "-", "skipped", grey
+		return "-", "skipped", Grey
 	}
-	return "✗", string(j.Result.Conclusion), red
+	return "✗", string(j.Result.Conclusion), Red
 }
 
-func (b *Board) paint(code, text string) string {
-	if !b.options.Color || text == "" {
+func (b *Board) paint(code, text string) string { return Paint(b.options.Color, code, text) }
+
+// Paint gives a text a colour if color is set.
+func Paint(color bool, code, text string) string {
+	if !color || code == "" || text == "" {
 		return text
 	}
 	return "\x1b[" + code + "m" + text + "\x1b[0m"

@@ -1,0 +1,107 @@
+package localrun
+
+import (
+	"archive/tar"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+)
+
+// maxArchive is the size of the largest archive in bytes, packed: that of the
+// planner, so that what runs here runs there.
+const maxArchive = 512 << 20
+
+// top is the folder that the archive's files stand in, as in GitHub's.
+const top = "tree/"
+
+// archive packs the tree. Reading it fails where a file cannot be read; what is
+// gone by now is left out. The caller closes it.
+func (t *tree) archive(ctx context.Context) io.ReadCloser {
+	r, w := io.Pipe()
+	go func() { // the end of the reader ends it
+		w.CloseWithError(t.pack(ctx, &bounded{to: w, left: maxArchive}))
+	}()
+	return r
+}
+
+// bounded writes up to a limit and fails beyond it.
+type bounded struct {
+	to   io.Writer
+	left int64
+}
+
+func (b *bounded) Write(p []byte) (int, error) {
+	if b.left -= int64(len(p)); b.left < 0 {
+		return 0, fmt.Errorf("the files are larger than %d MiB when packed; ignore what jobs do not need in .gitignore", maxArchive>>20)
+	}
+	return b.to.Write(p)
+}
+
+func (t *tree) pack(ctx context.Context, w io.Writer) error {
+	packed, err := gzip.NewWriterLevel(w, gzip.BestSpeed)
+	if err != nil {
+		return fmt.Errorf("archive: %w", err)
+	}
+	archive := tar.NewWriter(packed)
+	// The folder itself: a tree without files is no broken archive.
+	if err := archive.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: top, Mode: 0o755}); err != nil {
+		return fmt.Errorf("archive: %w", err)
+	}
+	for _, name := range t.files {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		err := t.add(archive, name)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("archive of %s: %w", name, err)
+		}
+	}
+	if err := archive.Close(); err != nil {
+		return fmt.Errorf("archive: %w", err)
+	}
+	if err := packed.Close(); err != nil {
+		return fmt.Errorf("archive: %w", err)
+	}
+	return nil
+}
+
+// add packs one file or link; what is neither, as a socket, is passed over.
+func (t *tree) add(archive *tar.Writer, name string) error {
+	info, err := os.Lstat(t.at(name))
+	if err != nil {
+		return err
+	}
+	header := &tar.Header{Name: top + name, Mode: int64(info.Mode().Perm())}
+	switch {
+	case info.Mode().IsRegular():
+	case info.Mode()&fs.ModeSymlink != 0:
+		header.Typeflag = tar.TypeSymlink
+		if header.Linkname, err = os.Readlink(t.at(name)); err != nil {
+			return err
+		}
+		return archive.WriteHeader(header)
+	default:
+		return nil
+	}
+	file, err := os.Open(t.at(name))
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	// The size of what was opened: a file that is being written may grow meanwhile.
+	if info, err = file.Stat(); err != nil {
+		return err
+	}
+	header.Typeflag, header.Size = tar.TypeReg, info.Size()
+	if err := archive.WriteHeader(header); err != nil {
+		return err
+	}
+	if _, err := io.CopyN(archive, file, header.Size); err != nil {
+		return fmt.Errorf("the file changed while it was read: %w", err)
+	}
+	return nil
+}

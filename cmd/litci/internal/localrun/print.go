@@ -1,0 +1,124 @@
+package localrun
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/litci/litci/cmd/litci/internal/board"
+	"github.com/litci/litci/pkg/flow"
+)
+
+// Print shows the report to people: what of the log of each failed job matters,
+// then a table of all jobs.
+func (r *Report) Print(out io.Writer, color bool) {
+	for _, job := range r.Jobs {
+		if job.failed() && len(job.Window) > 0 {
+			job.printWindow(out, color)
+		}
+	}
+	if len(r.Jobs) > 0 {
+		r.printTable(out, color)
+	}
+	fmt.Fprintln(out, r.summary())
+}
+
+// failed tells a job whose log is worth a look.
+func (j *Job) failed() bool { return j.Conclusion != flow.Success && j.Conclusion != flow.Skip }
+
+func (j *Job) printWindow(out io.Writer, color bool) {
+	fmt.Fprintf(out, "%s\n\n", board.Paint(color, board.Bold, j.Check+": "+j.Message))
+	for i, text := range j.Window {
+		number := ""
+		if j.WindowLine > 0 {
+			number = fmt.Sprintf("%5d", j.WindowLine+i)
+		}
+		text = strings.TrimRight(fmt.Sprintf("%5s | %s", number, text), " ")
+		if j.FirstError != "" && strings.Contains(text, j.FirstError) {
+			text = board.Paint(color, board.Red, text)
+		}
+		fmt.Fprintln(out, text)
+	}
+	if j.LogFile != "" {
+		fmt.Fprintf(out, "\nThe whole log: %s\n", j.LogFile)
+	}
+	fmt.Fprintln(out)
+}
+
+func (r *Report) printTable(out io.Writer, color bool) {
+	width := len("Job")
+	for _, job := range r.Jobs {
+		width = max(width, utf8.RuneCountInString(job.Check))
+	}
+	row := func(name, result, paint, took string) {
+		pad := strings.Repeat(" ", width-utf8.RuneCountInString(name))
+		fmt.Fprintf(out, "%s%s  %s  %8s\n", name, pad, board.Paint(color, paint, fmt.Sprintf("%-9s", result)), took)
+	}
+	row("Job", "Result", "", "Time")
+	for _, job := range r.Jobs {
+		took := "-"
+		if !job.StartedAt.IsZero() {
+			took = board.Elapsed(time.Duration(job.Duration * float64(time.Second)))
+		}
+		result, paint := job.result()
+		row(job.Check, result, paint, took)
+	}
+	fmt.Fprintln(out)
+}
+
+func (j *Job) result() (word, paint string) {
+	switch j.Conclusion {
+	case flow.Success:
+		return "passed", board.Green
+	case flow.Failure:
+		word = "failed"
+	case flow.TimedOut:
+		word = "timed out"
+	default:
+		word = string(j.Conclusion)
+	}
+	if j.Optional {
+		return word + " (may)", board.Yellow
+	}
+	return word, board.Red
+}
+
+// summary is the run in one sentence.
+func (r *Report) summary() string {
+	if len(r.Jobs) == 0 {
+		if r.Conclusion == flow.Failure {
+			return "Nothing was run: the workflow files have errors."
+		}
+		return "Nothing to run."
+	}
+	counts := map[string]int{}
+	var words []string
+	for _, job := range r.Jobs {
+		word, _ := job.result()
+		if counts[word]++; counts[word] == 1 {
+			words = append(words, word)
+		}
+	}
+	for i, word := range words {
+		words[i] = fmt.Sprintf("%d %s", counts[word], word)
+	}
+	text := strings.Join(words, ", ") + " in " + board.Elapsed(time.Duration(r.Duration*float64(time.Second)))
+	switch {
+	case r.Interrupted:
+		text = "Interrupted: " + text
+	case r.Conclusion == flow.Failure && !r.anyFailed():
+		text += "; the workflow files have errors"
+	}
+	return text + "."
+}
+
+func (r *Report) anyFailed() bool {
+	for _, job := range r.Jobs {
+		if job.failed() && !job.Optional {
+			return true
+		}
+	}
+	return false
+}
