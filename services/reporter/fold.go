@@ -65,7 +65,7 @@ func foldJob(s *jobState, j flow.Job) bool {
 		return false
 	}
 	before := *s
-	s.Workflow, s.Image, s.Machine = j.Workflow, j.Image, j.Machine
+	s.Workflow, s.Image, s.Machine, s.Optional = j.Workflow, j.Image, j.Machine, j.Options.ContinueOnError
 	s.Mode = orElse(s.Mode, j.Mode)
 	s.Pool = orElse(s.Pool, j.Pool)
 	if s.TimeoutMinutes == 0 {
@@ -197,7 +197,7 @@ func same(a, b jobState) bool {
 	if !slices.Equal(a.Notes, b.Notes) || !slices.Equal(a.Excerpt, b.Excerpt) {
 		return false
 	}
-	return a.Workflow == b.Workflow && a.Image == b.Image && a.Machine == b.Machine && a.Pool == b.Pool &&
+	return a.Workflow == b.Workflow && a.Image == b.Image && a.Machine == b.Machine && a.Optional == b.Optional && a.Pool == b.Pool &&
 		a.Mode == b.Mode && a.TimeoutMinutes == b.TimeoutMinutes && a.State == b.State && a.Message == b.Message &&
 		a.QueuedAt.Equal(b.QueuedAt) && a.RunningAt.Equal(b.RunningAt) && a.Conclusion == b.Conclusion
 }

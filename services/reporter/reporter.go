@@ -47,10 +47,15 @@ type Reporter struct {
 
 	desk  *desk
 	turns *turns
-	once  once
+	// looks are shared looks at all jobs of a commit, vouchers what came of them.
+	looks    *desk
+	vouchers vouchers
+	once     once
 	// checkEvery, sumEvery and commentEvery are the least times between two
 	// writes of progress; verdicts do not wait.
 	checkEvery, sumEvery, commentEvery time.Duration
+	// states reads what is known of all jobs of a run, by index: a value for each.
+	states func(ctx context.Context, run string) (map[int]jobState, error)
 	// sweepEvery is the time between two looks for jobs that nobody takes.
 	sweepEvery time.Duration
 }
@@ -68,11 +73,12 @@ func New(b *bus.Bus, app App, pages *Pages, log *zap.Logger) *Reporter {
 		QueueTimeout: time.Hour,
 
 		bus: b, app: app, links: pages.links, log: log, pages: pages,
-		desk: newDesk(flights),
+		desk: newDesk(flights), looks: newDesk(flights),
 		turns: &turns{
 			kv: b.Runs(), life: rand.Text(), lease: 30 * time.Second, poll: 100 * time.Millisecond, now: time.Now,
 		},
 		checkEvery: 2 * time.Second, sumEvery: 3 * time.Second, commentEvery: 5 * time.Second,
+		states:     func(ctx context.Context, run string) (map[int]jobState, error) { return jobStates(ctx, b.Runs(), run) },
 		sweepEvery: time.Minute,
 	}
 }
@@ -109,6 +115,7 @@ func (r *Reporter) Run(ctx context.Context) error {
 	}
 	wait.Wait()
 	r.desk.close()
+	r.looks.close()
 	r.app.Close()
 	return errors.Join(errs...)
 }
@@ -220,7 +227,7 @@ func (r *Reporter) ended(ctx context.Context, result flow.Result) error {
 
 // showEnd shows a job's verdict, then ends the wait for one.
 func (r *Reporter) showEnd(ctx context.Context, id flow.Identity, attempt int, state jobState) error {
-	decides, err := r.decides(ctx, id)
+	decides, err := r.decides(ctx, id, state)
 	if err != nil {
 		return fmt.Errorf("verdict of %s: %w", state.Job, err)
 	}
@@ -236,30 +243,6 @@ func (r *Reporter) showEnd(ctx context.Context, id flow.Identity, attempt int, s
 			zap.String("conclusion", string(state.Conclusion)))...)
 	}
 	return err
-}
-
-// decides says that the commit's verdict is reached now: it fails for the first
-// time, or nothing of it is open any more. Other jobs' verdicts are progress for
-// the aggregate and the comment; sending each at once would use up GitHub's
-// limits on a run of many jobs.
-func (r *Reporter) decides(ctx context.Context, id flow.Identity) (bool, error) {
-	refs, err := load[runRefs](ctx, r.bus.Runs(), commitKey(id.Repo.ID, id.SHA))
-	if err != nil {
-		return false, err
-	}
-	views, err := r.views(ctx, refs.all())
-	if err != nil {
-		return false, err
-	}
-	s := sumUp(views, r.links)
-	if !slices.ContainsFunc(s.rows, row.open) {
-		return true, nil
-	}
-	if s.count().failed == 0 {
-		return false, nil
-	}
-	p, err := r.turns.read(ctx, "post."+commitKey(id.Repo.ID, id.SHA))
-	return !p.Final, err
 }
 
 // jobErrand brings a job's check run up to date.

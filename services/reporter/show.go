@@ -247,7 +247,7 @@ func (r *Reporter) views(ctx context.Context, runs []string) ([]runView, error) 
 		}
 		view := runView{runState: state}
 		if len(state.jobs()) > 0 {
-			if view.states, err = jobStates(ctx, r.bus.Runs(), run); err != nil {
+			if view.states, err = r.states(ctx, run); err != nil {
 				return nil, err
 			}
 		}

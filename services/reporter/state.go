@@ -122,10 +122,12 @@ type jobState struct {
 	Index   int    `json:"index"`
 	Attempt int    `json:"attempt"`
 	Check   string `json:"check,omitempty"`
-	// Workflow, Image and Machine are known once the job's own message came.
+	// Workflow, Image, Machine and Optional are known once the job's own message came.
 	Workflow string `json:"workflow,omitempty"`
 	Image    string `json:"image,omitempty"`
 	Machine  string `json:"machine,omitempty"`
+	// Optional jobs may fail.
+	Optional bool `json:"optional,omitempty"`
 
 	Pool           string     `json:"pool,omitempty"`
 	Mode           string     `json:"mode,omitempty"`

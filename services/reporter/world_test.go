@@ -166,6 +166,7 @@ func (w *world) reporterOn(b *bus.Bus, transport http.RoundTripper) *Reporter {
 	r.checkEvery, r.sumEvery, r.commentEvery = 0, 0, 0
 	r.turns.lease, r.turns.poll = 3*time.Second, 5*time.Millisecond
 	w.t.Cleanup(r.desk.close)
+	w.t.Cleanup(r.looks.close)
 	return r
 }
 
