@@ -21,7 +21,6 @@ import (
 	"github.com/litci/litci/pkg/executor/executortest"
 	"github.com/litci/litci/pkg/executor/local"
 	"github.com/litci/litci/pkg/flow"
-	"github.com/litci/litci/pkg/verdict"
 )
 
 // TestMain lets the test binary be the supervisor of real jobs.
