@@ -38,7 +38,7 @@ func (w *world) deleteComments() {
 	own := &http.Transport{}
 	w.t.Cleanup(own.CloseIdleConnections)
 	r := w.reporter(own)
-	client, err := r.app.Client(installation, repoID)
+	client, err := r.comments.Client(installation, repoID)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -79,5 +79,24 @@ func TestOlderHeadDoesNotOverwriteTheComment(t *testing.T) {
 	}
 	if concluded(w.only(w.shas[1], "litci")) != "failure" || concluded(w.only(w.shas[2], "litci")) != "success" {
 		t.Errorf("%s", shown(s))
+	}
+}
+
+// The comment is a courtesy: an installation that did not grant its permission
+// refuses to mint a token with it, and the checks do not need one.
+func TestChecksNeedNoPermissionToComment(t *testing.T) {
+	t.Parallel()
+	w := newWorldGranting(t, fakegithub.Limits{}, map[string]string{"checks": "write", "contents": "read", "metadata": "read"})
+	r := w.reporter(nil)
+	plan, jobs := w.plan("a", w.shas[2], 1, epoch)
+	hand(t, r, plan, jobs[0], endOf(jobs[0], flow.Success))
+	if c := w.only(w.shas[2], "litci"); concluded(c) != "success" {
+		t.Errorf("%s", concluded(c))
+	}
+	if c := w.only(w.shas[2], "ci / unit (0)"); concluded(c) != "success" {
+		t.Errorf("%s", concluded(c))
+	}
+	if s := w.hub.State(); len(s.Comments) != 0 {
+		t.Errorf("a comment without permission:\n%s", shown(s))
 	}
 }

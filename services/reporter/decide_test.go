@@ -67,7 +67,7 @@ func crowded(t *testing.T, n int) (r *Reporter, hub *agreeable, jobs []flow.Job,
 	}
 	t.Cleanup(func() { _ = pages.listener.Close() })
 	hub = &agreeable{}
-	r = New(b, hub, pages, zap.NewNop())
+	r = New(b, hub, hub, pages, zap.NewNop())
 	t.Cleanup(r.desk.close)
 	t.Cleanup(r.looks.close)
 	r.sumEvery, r.commentEvery = time.Hour, time.Hour

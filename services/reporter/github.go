@@ -15,7 +15,7 @@ import (
 	"github.com/litci/litci/pkg/ghapp"
 )
 
-// App is GitHub as this App.
+// App is GitHub as this App, with some of its permissions.
 type App interface {
 	ID() int64
 	// Login is the App's account, "slug[bot]".

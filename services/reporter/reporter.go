@@ -39,11 +39,11 @@ type Reporter struct {
 	// launcher ends well after it.
 	QueueTimeout time.Duration
 
-	bus   *bus.Bus
-	app   App
-	links links
-	log   *zap.Logger
-	pages *Pages
+	bus              *bus.Bus
+	checks, comments App
+	links            links
+	log              *zap.Logger
+	pages            *Pages
 
 	desk  *desk
 	turns *turns
@@ -67,12 +67,13 @@ const places = 1024
 // flights is how many writes of one installation are under way at once.
 const flights = 4
 
-// New returns a Reporter that writes to GitHub as app and serves pages.
-func New(b *bus.Bus, app App, pages *Pages, log *zap.Logger) *Reporter {
+// New returns a Reporter that serves pages and writes to GitHub: check runs by
+// one App's tokens, comments by the other's.
+func New(b *bus.Bus, checks, comments App, pages *Pages, log *zap.Logger) *Reporter {
 	return &Reporter{
 		QueueTimeout: time.Hour,
 
-		bus: b, app: app, links: pages.links, log: log, pages: pages,
+		bus: b, checks: checks, comments: comments, links: pages.links, log: log, pages: pages,
 		desk: newDesk(flights), looks: newDesk(flights),
 		turns: &turns{
 			kv: b.Runs(), life: rand.Text(), lease: 30 * time.Second, poll: 100 * time.Millisecond, now: time.Now,
@@ -116,14 +117,15 @@ func (r *Reporter) Run(ctx context.Context) error {
 	wait.Wait()
 	r.desk.close()
 	r.looks.close()
-	r.app.Close()
+	r.checks.Close()
+	r.comments.Close()
 	return errors.Join(errs...)
 }
 
 // greet tells an operator at once what every report would fail by: a wrong key, a
 // wrong address.
 func (r *Reporter) greet(ctx context.Context) {
-	if err := r.app.Check(ctx); err != nil && ctx.Err() == nil {
+	if err := r.checks.Check(ctx); err != nil && ctx.Err() == nil {
 		r.log.Error("github does not know the App; nothing can be read or reported until it does", zap.Error(err))
 	}
 }

@@ -43,7 +43,7 @@ func (r *Reporter) showCheck(ctx context.Context, key string, id flow.Identity, 
 
 // writeCheck creates or updates the check run and keeps in p what GitHub has.
 func (r *Reporter) writeCheck(ctx context.Context, id flow.Identity, p *post, want check) error {
-	h, err := newHub(r.app, id)
+	h, err := newHub(r.checks, id)
 	if err != nil {
 		return err
 	}
@@ -138,7 +138,7 @@ func (r *Reporter) showComment(ctx context.Context, id flow.Identity) error {
 }
 
 func (r *Reporter) writeComment(ctx context.Context, id flow.Identity, p *post, want pullComment) error {
-	h, err := newHub(r.app, id)
+	h, err := newHub(r.comments, id)
 	if err != nil {
 		return err
 	}

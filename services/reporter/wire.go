@@ -10,10 +10,8 @@ import (
 // Wire makes the service from its environment.
 func Wire(env *daemon.Env) (daemon.Runner, error) {
 	cfg := env.Config
-	app, err := ghapp.New(ghapp.Config{
-		BaseURL: cfg.GitHubURL, AppID: cfg.AppID, PrivateKey: cfg.PrivateKey,
-		Permissions: map[string]string{"checks": "write", "pull_requests": "write", "metadata": "read"},
-		Metrics:     env.Metrics,
+	checks, comments, err := newApps(ghapp.Config{
+		BaseURL: cfg.GitHubURL, AppID: cfg.AppID, PrivateKey: cfg.PrivateKey, Metrics: env.Metrics,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reporter: %w", err)
@@ -23,9 +21,21 @@ func Wire(env *daemon.Env) (daemon.Runner, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reporter: %w", err)
 	}
-	r := New(env.Bus, app, pages, log)
+	r := New(env.Bus, checks, comments, pages, log)
 	if cfg.QueueTimeout > 0 {
 		r.QueueTimeout = cfg.QueueTimeout
 	}
 	return r, nil
+}
+
+// newApps are the App twice: an installation that lacks a permission refuses
+// every token that asks for it, and checks must not fail for want of the comment's.
+func newApps(cfg ghapp.Config) (checks, comments *ghapp.App, err error) {
+	cfg.Permissions = map[string]string{"checks": "write", "metadata": "read"}
+	if checks, err = ghapp.New(cfg); err != nil {
+		return nil, nil, err
+	}
+	cfg.Permissions = map[string]string{"pull_requests": "write", "metadata": "read"}
+	comments, err = ghapp.New(cfg)
+	return checks, comments, err
 }

@@ -50,6 +50,13 @@ const (
 
 func newWorld(t *testing.T, limits fakegithub.Limits) *world {
 	t.Helper()
+	return newWorldGranting(t, limits, nil)
+}
+
+// newWorldGranting is a world whose installation granted just these permissions;
+// nil is all that litci asks for.
+func newWorldGranting(t *testing.T, limits fakegithub.Limits, permissions map[string]string) *world {
+	t.Helper()
 	w := &world{t: t, server: bustest.Server(t), changed: make(chan struct{})}
 	dir := t.TempDir()
 	w.git(dir, "init", "-q", "-b", "main")
@@ -67,7 +74,9 @@ func newWorld(t *testing.T, limits fakegithub.Limits) *world {
 		t.Fatal(err)
 	}
 	w.key = fakegithub.EncodeKey(key)
-	if w.hub, err = fakegithub.New(fakegithub.Config{AppID: appID, PrivateKey: key, Limits: limits}); err != nil {
+	if w.hub, err = fakegithub.New(fakegithub.Config{
+		AppID: appID, PrivateKey: key, Limits: limits, Permissions: permissions,
+	}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = w.hub.Close() })
@@ -148,10 +157,7 @@ func (w *world) reporterOn(b *bus.Bus, transport http.RoundTripper) *Reporter {
 	if transport == nil {
 		transport = own
 	}
-	app, err := ghapp.New(ghapp.Config{
-		BaseURL: w.url, AppID: appID, PrivateKey: w.key, Transport: transport,
-		Permissions: map[string]string{"checks": "write", "pull_requests": "write", "metadata": "read"},
-	})
+	checks, comments, err := newApps(ghapp.Config{BaseURL: w.url, AppID: appID, PrivateKey: w.key, Transport: transport})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -162,7 +168,7 @@ func (w *world) reporterOn(b *bus.Bus, transport http.RoundTripper) *Reporter {
 	}
 	w.t.Cleanup(func() { _ = pages.listener.Close() })
 	pages.poll = 20 * time.Millisecond
-	r := New(b, app, pages, log)
+	r := New(b, checks, comments, pages, log)
 	r.checkEvery, r.sumEvery, r.commentEvery = 0, 0, 0
 	r.turns.lease, r.turns.poll = 3*time.Second, 5*time.Millisecond
 	w.t.Cleanup(r.desk.close)
