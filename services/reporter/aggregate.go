@@ -214,7 +214,7 @@ func renderAggregate(repo int64, sha string, views []runView, links links) check
 		ExternalID: aggregateID(repo, sha),
 		Status:     status,
 		Conclusion: string(conclusion),
-		Title:      cutText(s.headline(sha), maxTitle),
+		Title:      elide(s.headline(sha), maxTitle),
 	}
 	var began, ended time.Time
 	for _, v := range views {

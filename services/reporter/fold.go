@@ -37,7 +37,7 @@ func foldEnd(r *runState, end flow.Result) bool {
 		return false
 	}
 	end.Outcome = boundOutcome(end.Outcome)
-	end.Message = cutText(end.Message, keptLine)
+	end.Message = elide(end.Message, keptLine)
 	end.Window, end.Tail = nil, nil
 	r.End = &end
 	return true
@@ -46,15 +46,15 @@ func foldEnd(r *runState, end flow.Result) bool {
 func boundOutcome(o flow.Outcome) flow.Outcome {
 	o.Problems = slices.Clone(o.Problems[:min(len(o.Problems), keptProblems)])
 	for i := range o.Problems {
-		o.Problems[i].Message = cutText(o.Problems[i].Message, keptLine)
+		o.Problems[i].Message = elide(o.Problems[i].Message, keptLine)
 	}
 	o.Notices = slices.Clone(o.Notices[:min(len(o.Notices), keptNotes)])
 	for i := range o.Notices {
-		o.Notices[i] = cutText(o.Notices[i], keptLine)
+		o.Notices[i] = elide(o.Notices[i], keptLine)
 	}
 	o.Skipped = slices.Clone(o.Skipped)
 	for i := range o.Skipped {
-		o.Skipped[i].Reason = cutText(o.Skipped[i].Reason, keptLine)
+		o.Skipped[i].Reason = elide(o.Skipped[i].Reason, keptLine)
 	}
 	return o
 }
@@ -106,9 +106,9 @@ func foldResult(s *jobState, r flow.Result) bool {
 	before := *s
 	if !s.concluded() {
 		s.Conclusion, s.Cause, s.ExitCode = verdictOf(r), r.Cause, r.ExitCode
-		s.State, s.Message = flow.Ended, cutText(r.Message, keptLine)
+		s.State, s.Message = flow.Ended, elide(r.Message, keptLine)
 		s.BeganAt, s.FinishedAt = r.StartedAt, r.FinishedAt
-		s.FirstError = cutText(oneLine(r.FirstError), keptErrorLine)
+		s.FirstError = elide(oneLine(r.FirstError), keptErrorLine)
 		s.Log, s.LogBytes, s.LogDropped = r.Log, r.LogBytes, r.LogDropped
 		s.Mode = orElse(s.Mode, r.Mode)
 		if failed(s.Conclusion) {
@@ -170,7 +170,7 @@ func (j *jobState) meet(id flow.Identity, job string, index, attempt int, check 
 // rise moves the state up. Of two messages of one rank the smaller text stays,
 // so that their order does not show.
 func (j *jobState) rise(to flow.State, message string) {
-	message = cutText(message, keptLine)
+	message = elide(message, keptLine)
 	switch {
 	case j.concluded() || to.Rank() < j.State.Rank():
 	case to.Rank() > j.State.Rank():
@@ -183,7 +183,7 @@ func (j *jobState) rise(to flow.State, message string) {
 func (j *jobState) note(notes []string) {
 	known := slices.Clone(j.Notes)
 	for _, n := range notes {
-		n = cutText(oneLine(n), keptLine)
+		n = elide(oneLine(n), keptLine)
 		if n != "" && !slices.Contains(known, n) {
 			known = append(known, n)
 		}
@@ -221,7 +221,7 @@ func boundLines(lines []string, n int) (kept []string, dropped int) {
 		from--
 	}
 	for _, line := range lines[from:] {
-		kept = append(kept, cutText(plainLine(line), keptLine))
+		kept = append(kept, elide(plainLine(line), keptLine))
 	}
 	return kept, from
 }

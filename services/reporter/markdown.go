@@ -14,8 +14,8 @@ import (
 // zeroWidth keeps two characters from being read as one mention or link.
 const zeroWidth = "\u200b"
 
-// cutText keeps the first n bytes of s, whole characters only, and marks the cut.
-func cutText(s string, n int) string {
+// elide cuts s to at most n bytes, between characters, and marks the cut.
+func elide(s string, n int) string {
 	const mark = "…"
 	if len(s) <= n {
 		return s

@@ -103,10 +103,10 @@ func TestSize(t *testing.T) {
 }
 
 func TestCutText(t *testing.T) {
-	if got := cutText("ééé", 5); got != "é…" || len(got) > 5 {
+	if got := elide("ééé", 5); got != "é…" || len(got) > 5 {
 		t.Errorf("%q", got)
 	}
-	if got := cutText("short", 5); got != "short" {
+	if got := elide("short", 5); got != "short" {
 		t.Errorf("%q", got)
 	}
 }

@@ -56,7 +56,7 @@ type annotation struct {
 
 // minimal is the check without all that GitHub could refuse in its output.
 func (c check) minimal() check {
-	c.Title = cutText(oneLine(c.Title), 80)
+	c.Title = elide(oneLine(c.Title), 80)
 	c.Summary = "The report could not be shown here."
 	if c.DetailsURL != "" {
 		c.Summary = "The report could not be shown here: [see the whole report](" + c.DetailsURL + ")."
@@ -72,7 +72,7 @@ func renderJob(j jobState, text jobText, url string) check {
 		ExternalID: flow.AttemptID(j.Job, j.Attempt),
 		DetailsURL: url,
 		Status:     statusInProgress,
-		Title:      cutText(jobTitle(j), maxTitle),
+		Title:      elide(jobTitle(j), maxTitle),
 	}
 	switch {
 	case j.concluded():
@@ -314,7 +314,7 @@ func renderSkipped(run runState, k int, url string) check {
 		Status:      statusCompleted,
 		Conclusion:  string(flow.Skip),
 		CompletedAt: instant(run.at()),
-		Title:       cutText(labelled("Skipped", oneLine(s.Reason)), maxTitle),
+		Title:       elide(labelled("Skipped", oneLine(s.Reason)), maxTitle),
 		Summary:     cutMarkdown(orElse(prose(s.Reason), "No trigger of this workflow fits the event.")+"\n", maxSummary),
 	}
 }
@@ -343,7 +343,7 @@ func renderConfig(run runState, url string) check {
 		Status:      statusCompleted,
 		Conclusion:  string(flow.Failure),
 		CompletedAt: instant(run.at()),
-		Title:       cutText(title, maxTitle),
+		Title:       elide(title, maxTitle),
 	}
 	all := append(slices.Clone(problems), run.warnings()...)
 	var b strings.Builder

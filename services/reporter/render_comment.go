@@ -49,7 +49,7 @@ func renderComment(repo int64, number int, sha string, views []runView, links li
 	foot += " · times in UTC</sub>\n"
 
 	if s.gated {
-		b.WriteString(cutText(prose(s.gate), 2_000) + "\n\n")
+		b.WriteString(elide(prose(s.gate), 2_000) + "\n\n")
 	}
 	for _, notice := range s.notices {
 		if b.Len() > maxComment/4 {
@@ -60,7 +60,7 @@ func renderComment(repo int64, number int, sha string, views []runView, links li
 	if len(s.rows) > 0 {
 		b.WriteString(s.table(url, maxComment/2-b.Len()))
 	} else if !s.gated {
-		b.WriteString(cutText(orElse(prose(s.reason), "No workflow of this commit wants this event."), 2_000) + "\n")
+		b.WriteString(elide(orElse(prose(s.reason), "No workflow of this commit wants this event."), 2_000) + "\n")
 	}
 	b.WriteString(s.excerpts(url, maxComment-b.Len()-len(foot)))
 	b.WriteString(foot)
@@ -100,5 +100,5 @@ func (r row) folded() string {
 		link = fmt.Sprintf("\n[Report and full log](%s)\n", r.URL)
 	}
 	return fmt.Sprintf("\n<details><summary><code>%s</code>: <code>%s</code></summary>\n\n%s%s\n</details>\n",
-		html.EscapeString(oneLine(r.Name)), html.EscapeString(cutText(oneLine(r.Title), maxTitle)), fence(r.Excerpt), link)
+		html.EscapeString(oneLine(r.Name)), html.EscapeString(elide(oneLine(r.Title), maxTitle)), fence(r.Excerpt), link)
 }
