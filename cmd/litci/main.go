@@ -76,7 +76,7 @@ Start with "litci demo": it shows the whole system at work without an account.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newDemo(), newUp(), newLint(), newPlan(), newExplain(), newRun(), newFakeGitHub(), newBench(), newProvision(), newNATSServer(), newSupervise())
+	root.AddCommand(newDemo(), newUp(), newLint(), newSchema(), newPlan(), newExplain(), newRun(), newFakeGitHub(), newBench(), newProvision(), newNATSServer(), newSupervise())
 	return root
 }
 

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 	"unicode"
-
-	"github.com/litci/litci/pkg/flow"
 )
 
 // The defaults of a workflow, the original bot's.
@@ -42,14 +40,7 @@ func (r *reader) workflow(n *node, file string) (w Workflow, ok bool) {
 		Triggers: everyEvent(),
 	}
 	var m matrix
-	r.object(n, "a workflow", append([]field{
-		{"name", func(n *node) { w.Name = cleanName(r.nameText(n, "name")) }},
-		{"trigger", func(n *node) { w.Triggers = r.triggers(n) }},
-		{"parametrize", func(n *node) { m = r.matrix(n) }},
-		{"run", func(n *node) { w.Script = r.script(n) }},
-		{"needs", func(n *node) { r.needs(n, &w) }},
-		{"if", func(n *node) { w.Options.Always = r.condition(n) }},
-	}, r.settings(&w)...))
+	r.object(n, "a workflow", r.workflowKeys(&w, &m))
 	if n.find("run") == nil {
 		r.errorf(n.at, "the workflow has no \"run\": the script that it runs")
 	}
@@ -61,27 +52,78 @@ func (r *reader) workflow(n *node, file string) (w Workflow, ok bool) {
 	return w, ok
 }
 
+// workflowKeys are the keys of a workflow.
+func (r *reader) workflowKeys(w *Workflow, m *matrix) []field {
+	return append([]field{
+		{
+			"name", "Name of the workflow, shown in the names of its checks. Default is the file's name without its extension.",
+			textShape, func(n *node) { w.Name = cleanName(r.nameText(n, "name")) },
+		},
+		r.triggerKey(&w.Triggers),
+		{
+			"parametrize", "Makes several jobs of the workflow: one for every combination of the matrix.",
+			matrixShape, func(n *node) { *m = r.matrix(n) },
+		},
+		{
+			"run", "The script that every job runs, by bash.",
+			func() shape { return shape{"type": "string", "pattern": notBlank, "maxLength": MaxScript} },
+			func(n *node) { w.Script = r.script(n) },
+		},
+		{
+			"needs", "Workflows that must have succeeded first, by file name; in " + SingleFile + " by name.",
+			func() shape { return oneOrMore(textShape(), 0) },
+			func(n *node) { r.needs(n, w) },
+		},
+		{
+			"if", "When the workflow runs: \"success\" if everything that it needs succeeded, \"always\" when it has ended, however.",
+			func() shape { return shape{"enum": conditions(), "default": "success"} },
+			func(n *node) { w.Options.Always = r.condition(n) },
+		},
+	}, r.settings(w)...)
+}
+
 // settings are the keys that defaults may hold too.
 func (r *reader) settings(w *Workflow) []field {
 	o := &w.Options
 	return []field{
-		{"image", func(n *node) { w.Image = r.nameText(n, "image") }},
-		{"machine", func(n *node) { w.Machine = r.nameText(n, "machine") }},
-		{"interruptible", func(n *node) { w.Interruptible, _ = r.boolean(n, "interruptible") }},
-		{"timeout", func(n *node) { w.TimeoutMinutes, _ = r.integer(n, "timeout", " of minutes", 1, maxMinutes) }},
-		{"queue_timeout", func(n *node) {
-			w.QueueTimeoutMinutes, _ = r.integer(n, "queue_timeout", " of minutes", 1, maxMinutes)
-		}},
-		{"mode", func(n *node) { w.Mode, _ = r.word(n, "mode", "info", "debug") }},
-		{"pool", func(n *node) { w.Pool = r.pool(n) }},
-		{"env", func(n *node) { w.Env = r.env(n) }},
-		{"fail_fast", func(n *node) { o.FailFast, _ = r.boolean(n, "fail_fast") }},
-		{"max_parallel", func(n *node) { o.MaxParallel, _ = r.integer(n, "max_parallel", "", 1, maxCombinations) }},
-		{"continue_on_error", func(n *node) { o.ContinueOnError, _ = r.boolean(n, "continue_on_error") }},
-		{"concurrency", func(n *node) { o.Concurrency = r.concurrency(n) }},
-		{"retry", func(n *node) { o.Retry = r.retry(n) }},
-		{"checkout", func(n *node) { o.Checkout, _ = r.word(n, "checkout", "head", "merge") }},
-		{"resources", func(n *node) { o.Resources = r.resources(n) }},
+		r.textKey("image", "Container image that the jobs run in.", &w.Image).byDefault(DefaultImage),
+		r.textKey("machine", "Kind of machine that the jobs need, such as CPU, T4 or L4.", &w.Machine).byDefault(DefaultMachine),
+		r.boolKey("interruptible", "The machine may be taken away while a job runs, as spot instances are; the job is then started again.", &w.Interruptible),
+		r.integerKey("timeout", "Minutes that a job may run, without its time in the queue.", " of minutes", 1, maxMinutes, &w.TimeoutMinutes).byDefault(DefaultTimeoutMinutes),
+		r.integerKey("queue_timeout", "Minutes that a job may wait for a machine. Default is the operator's setting.", " of minutes", 1, maxMinutes, &w.QueueTimeoutMinutes),
+		r.wordKey("mode", "How much of the log a check shows: \"info\" the failing part, \"debug\" the end of the whole log.", &w.Mode, "info", "debug").byDefault(DefaultMode),
+		{
+			"pool", "Named pool of machines that runs the jobs; without it the unnamed one.",
+			func() shape { return shape{"type": []string{"string", "number", "boolean"}, "pattern": poolName} },
+			func(n *node) { w.Pool = r.pool(n) },
+		},
+		{
+			"env", "Environment variables of the jobs. Values are taken as they are written.",
+			func() shape {
+				return shape{
+					"type": []string{"object", "null"}, "propertyNames": shape{"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"},
+					"additionalProperties": shape{"type": []string{"string", "number", "boolean", "null"}},
+				}
+			},
+			func(n *node) { w.Env = r.env(n) },
+		},
+		r.boolKey("fail_fast", "The first job that fails stops the others of the workflow.", &o.FailFast),
+		r.integerKey("max_parallel", "How many jobs of the workflow run at once.", "", 1, maxCombinations, &o.MaxParallel),
+		r.boolKey("continue_on_error", "A job that fails is red, but the verdict on the commit is not.", &o.ContinueOnError),
+		{
+			"concurrency", "Workflows of one group run one after the other. A text alone is the group.",
+			r.concurrencyShape, func(n *node) { o.Concurrency = r.concurrency(n) },
+		},
+		{
+			"retry", "When a job that failed is started again.",
+			r.retryShape, func(n *node) { o.Retry = r.retry(n) },
+		},
+		r.wordKey("checkout", "What a pull request's job tests: \"head\" its branch as it is, \"merge\" its branch merged into the base.", &o.Checkout, "head", "merge").byDefault("head"),
+		{
+			"resources", "What a job needs of its machine, where the executor can choose.",
+			func() shape { return objectShape(r.resourceKeys(&o.Resources)) },
+			func(n *node) { o.Resources = r.resources(n) },
+		},
 	}
 }
 
@@ -90,11 +132,15 @@ func (r *reader) checkDefaults(n *node) bool {
 	before := r.broken
 	r.broken = false
 	var scratch Workflow
-	r.object(n, "\"defaults\"", append(r.settings(&scratch),
-		field{"trigger", func(n *node) { r.triggers(n) }}))
+	r.object(n, "\"defaults\"", r.defaultKeys(&scratch))
 	ok := !r.broken
 	r.broken = r.broken || before
 	return ok
+}
+
+// defaultKeys are the keys of defaults: those that workflows of one file may share.
+func (r *reader) defaultKeys(scratch *Workflow) []field {
+	return append(r.settings(scratch), r.triggerKey(&scratch.Triggers))
 }
 
 // withDefaults is a workflow with the keys that it leaves out taken from defaults;
@@ -150,9 +196,12 @@ func (r *reader) script(n *node) string {
 	return n.text
 }
 
+// poolName is what pools may be called.
+const poolName = `^[A-Za-z0-9_-]{1,64}$`
+
 func (r *reader) pool(n *node) string {
 	s, ok := r.str(n, "pool")
-	if ok && !regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`).MatchString(s) {
+	if ok && !regexp.MustCompile(poolName).MatchString(s) {
 		r.errorf(n.at, "\"pool\" is a name of letters, digits, - and _, at most 64, not %s", n.describe())
 	}
 	return s
@@ -202,74 +251,10 @@ func EnvName(param string) string {
 	return name
 }
 
+// conditions are the values of if.
+func conditions() []string { return []string{"always", "success"} }
+
 func (r *reader) condition(n *node) bool {
-	s, _ := r.word(n, "if", "always", "success")
+	s, _ := r.word(n, "if", conditions()...)
 	return s == "always"
-}
-
-func (r *reader) concurrency(n *node) *flow.Concurrency {
-	c := &flow.Concurrency{Queue: "latest"}
-	if n.scalar() {
-		c.Group = r.nameText(n, "concurrency")
-		return c
-	}
-	r.object(n, "\"concurrency\"", []field{
-		{"group", func(n *node) { c.Group = r.nameText(n, "group") }},
-		{"cancel_in_progress", func(n *node) { c.CancelInProgress, _ = r.boolean(n, "cancel_in_progress") }},
-		{"queue", func(n *node) {
-			c.Queue, _ = r.word(n, "queue", "latest", "all")
-		}},
-	})
-	if n.kind == mapKind && n.find("group") == nil {
-		r.errorf(n.at, "\"concurrency\" needs a \"group\"")
-	}
-	if c.Queue == "all" && c.CancelInProgress {
-		r.errorf(n.find("queue").value.at, "\"queue: all\" and \"cancel_in_progress: true\" exclude each other")
-	}
-	return c
-}
-
-func (r *reader) retry(n *node) flow.Retry {
-	var retry flow.Retry
-	r.object(n, "\"retry\"", []field{
-		{"infra", func(n *node) {
-			if i, ok := r.integer(n, "infra", " of retries", 0, maxAttempts-1); ok {
-				retry.Infra = &i
-			}
-		}},
-		{"on_exit", func(n *node) {
-			for _, item := range r.list(n, "on_exit") {
-				if code, ok := r.integer(item, "on_exit", ", an exit code,", 1, 255); ok {
-					retry.OnExit = append(retry.OnExit, code)
-				}
-			}
-		}},
-		{"limit", func(n *node) { retry.Limit, _ = r.integer(n, "limit", " of retries", 1, maxAttempts-1) }},
-	})
-	switch {
-	case len(retry.OnExit) > 0 && retry.Limit == 0:
-		retry.Limit = 1
-	case len(retry.OnExit) == 0 && n.find("limit") != nil && n.find("on_exit") == nil:
-		r.errorf(n.find("limit").at, "\"limit\" counts retries after \"on_exit\", which is not here; for lost machines write \"infra\"")
-	}
-	return retry
-}
-
-func (r *reader) resources(n *node) flow.Resources {
-	var res flow.Resources
-	quantity := func(key, pattern, example string, to *string) field {
-		return field{key, func(n *node) {
-			if n.scalar() && regexp.MustCompile(pattern).MatchString(n.text) {
-				*to = n.text
-				return
-			}
-			r.errorf(n.at, "%q must be a quantity such as %s, not %s", key, example, n.describe())
-		}}
-	}
-	r.object(n, "\"resources\"", []field{
-		quantity("cpu", `^([1-9][0-9]{0,5}m?|[0-9]{1,4}\.[0-9]{1,3})$`, `2, 0.5 or 500m`, &res.CPU),
-		quantity("memory", `^[1-9][0-9]{0,14}(\.[0-9]{1,3})?(Ki|Mi|Gi|Ti|k|M|G|T)?$`, `512Mi or 4Gi`, &res.Memory),
-		{"gpus", func(n *node) { res.GPUs, _ = r.integer(n, "gpus", "", 0, 64) }},
-	})
-	return res
 }

@@ -13,7 +13,7 @@ func (r *reader) matrix(n *node) matrix {
 	}
 	var includeAt, excludeAt *position
 	entries := func(key string, seen **position, to *[]*node) field {
-		return field{key, func(n *node) {
+		return field{name: key, read: func(n *node) {
 			if *seen != nil {
 				r.errorf(n.at, "%q stands beside \"matrix\" and inside it; keep one", key)
 				return
@@ -25,7 +25,7 @@ func (r *reader) matrix(n *node) matrix {
 	include := entries("include", &includeAt, &m.include)
 	exclude := entries("exclude", &excludeAt, &m.exclude)
 	r.object(n, "\"parametrize\"", []field{
-		{"matrix", func(n *node) {
+		{name: "matrix", read: func(n *node) {
 			if n.kind == nullKind {
 				return
 			}

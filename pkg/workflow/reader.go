@@ -24,10 +24,12 @@ type reader struct {
 	broken bool
 }
 
-// field is a key of a mapping with what reads its value.
+// field is a key of a mapping: what people are told of it, the JSON Schema of its
+// value, and what reads the value. One table serves the parser and the schema.
 type field struct {
-	name string
-	read func(*node)
+	name, about string
+	shape       func() shape
+	read        func(*node)
 }
 
 func (r *reader) errorf(at position, format string, args ...any) {

@@ -45,6 +45,14 @@ func knownTypes() []string {
 
 func knownEvents() []string { return []string{EventPullRequest, EventPush, EventMergeGroup} }
 
+// triggerKey is the key with the events.
+func (r *reader) triggerKey(to *[]Trigger) field {
+	return field{
+		"trigger", "Events that start the workflow. Default: all pushes and all pull requests.",
+		r.triggerShape, func(n *node) { *to = r.triggers(n) },
+	}
+}
+
 // triggers reads a single event, a list of events or a mapping with filters.
 func (r *reader) triggers(n *node) []Trigger {
 	var triggers []Trigger
@@ -113,31 +121,48 @@ func (r *reader) trigger(event string, n *node) Trigger {
 		t.Off = n.text == "false"
 		return t
 	}
-	fields := r.filterFields(event, "branches", &t.Branches)
-	fields = append(fields, r.filterFields(event, "paths", &t.Paths)...)
-	switch event {
-	case EventPush:
-		fields = append(fields, r.filterFields(event, "tags", &t.Tags)...)
-	case EventPullRequest:
-		fields = append(fields,
-			field{"types", func(n *node) { t.Types = r.types(n) }},
-			field{"draft", func(n *node) {
-				draft, ok := r.boolean(n, "draft")
-				draftSet = ok && !draft
-			}})
-	case EventMergeGroup:
-		fields = append(fields, field{"types", func(n *node) {
-			for _, item := range r.list(n, "types") {
-				r.word(item, "types", "checks_requested")
-			}
-		}})
-	}
-	r.object(n, "the event "+event, fields)
+	r.object(n, "the event "+event, r.triggerFields(&t, &draftSet))
 	if t.SkipDrafts = draftSet; draftSet && n.find("types") == nil {
 		// Otherwise a pull request that leaves draft would wait for its next push.
 		t.Types = append(t.Types, "ready_for_review")
 	}
 	return t
+}
+
+// triggerFields are the keys under an event.
+func (r *reader) triggerFields(t *Trigger, skipDrafts *bool) []field {
+	fields := r.filterFields(t.Event, "branches", &t.Branches)
+	fields = append(fields, r.filterFields(t.Event, "paths", &t.Paths)...)
+	switch t.Event {
+	case EventPush:
+		fields = append(fields, r.filterFields(t.Event, "tags", &t.Tags)...)
+	case EventPullRequest:
+		fields = append(fields,
+			field{
+				"types", "Actions that count. Default: opened, synchronize, reopened.",
+				func() shape { return oneOrMore(shape{"enum": knownTypes()}, 1) },
+				func(n *node) { t.Types = r.types(n) },
+			},
+			field{
+				"draft", "false leaves out pull requests in draft.",
+				func() shape { return shape{"type": "boolean", "default": true} },
+				func(n *node) {
+					draft, ok := r.boolean(n, "draft")
+					*skipDrafts = ok && !draft
+				},
+			})
+	case EventMergeGroup:
+		fields = append(fields, field{
+			"types", "Actions that count; there is one.",
+			func() shape { return oneOrMore(shape{"enum": []string{"checks_requested"}}, 1) },
+			func(n *node) {
+				for _, item := range r.list(n, "types") {
+					r.word(item, "types", "checks_requested")
+				}
+			},
+		})
+	}
+	return fields
 }
 
 func (r *reader) types(n *node) []string {
@@ -158,7 +183,7 @@ func (r *reader) types(n *node) []string {
 func (r *reader) filterFields(event, key string, to **Filter) []field {
 	first := ""
 	read := func(name string, ignore bool) field {
-		return field{name, func(n *node) {
+		return field{name, filterAbout(key, ignore), func() shape { return filterShape(ignore) }, func(n *node) {
 			if first != "" {
 				r.errorf(n.at, "%q and %q exclude each other under %s; use \"%s\" with ! before what to leave out", first, name, event, key)
 				return

@@ -205,8 +205,8 @@ func loadFile(file File) (workflows []Workflow, declared []string, problems []fl
 func (r *reader) several(root *node, file string) (workflows []Workflow, declared []string) {
 	var list, defaults *node
 	r.object(root, "a file with a list of workflows", []field{
-		{"workflows", func(n *node) { list = n }},
-		{"defaults", func(n *node) { defaults = n }},
+		{name: "workflows", read: func(n *node) { list = n }},
+		{name: "defaults", read: func(n *node) { defaults = n }},
 	})
 	if list == nil {
 		r.errorf(root.at, "\"defaults\" stands beside a list \"workflows\"; a single workflow needs none")
