@@ -91,7 +91,10 @@ func sumUp(views []runView, links links) summing {
 			continue
 		}
 		if len(v.errors()) > 0 {
-			put(row{Name: configCheck, Conclusion: flow.Failure, Title: renderConfig(v.runState, "").Title, URL: links.run(run), run: run, index: -1})
+			put(row{
+				Name: configCheck, Conclusion: flow.Failure, Title: renderConfig(v.runState, "").Title, Excerpt: problemTexts(v.errors()),
+				URL: links.run(run), run: run, index: -1,
+			})
 		}
 		if v.gated() {
 			s.gated, s.gate = true, orElse(v.End.Message, "Somebody with write permission must approve this run.")

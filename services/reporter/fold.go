@@ -1,10 +1,12 @@
 package reporter
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/litci/litci/pkg/executor"
 	"github.com/litci/litci/pkg/flow"
 )
 
@@ -93,6 +95,9 @@ func foldStatus(s *jobState, st flow.Status) bool {
 	case flow.Running:
 		s.RunningAt = earliest(s.RunningAt, st.At)
 	}
+	if len(st.Handle) > 0 {
+		s.place(st.Handle)
+	}
 	s.note(st.Notes)
 	s.rise(st.State, st.Message)
 	return !same(before, *s)
@@ -180,6 +185,18 @@ func (j *jobState) rise(to flow.State, message string) {
 	}
 }
 
+// place learns where the attempt was started from its handle. Of two handles the
+// smaller one counts, so that their order does not show.
+func (j *jobState) place(handle []byte) {
+	var h executor.Handle
+	if json.Unmarshal(handle, &h) != nil {
+		return // only the watcher must understand it
+	}
+	if j.Executor == "" || h.Executor+"\x00"+h.Host < j.Executor+"\x00"+j.Host {
+		j.Executor, j.Host = elide(oneLine(h.Executor), keptLine), elide(oneLine(h.Host), keptLine)
+	}
+}
+
 func (j *jobState) note(notes []string) {
 	known := slices.Clone(j.Notes)
 	for _, n := range notes {
@@ -197,7 +214,7 @@ func same(a, b jobState) bool {
 	if !slices.Equal(a.Notes, b.Notes) || !slices.Equal(a.Excerpt, b.Excerpt) {
 		return false
 	}
-	return a.Workflow == b.Workflow && a.Image == b.Image && a.Machine == b.Machine && a.Optional == b.Optional && a.Pool == b.Pool &&
+	return a.Workflow == b.Workflow && a.Image == b.Image && a.Machine == b.Machine && a.Executor == b.Executor && a.Host == b.Host && a.Optional == b.Optional && a.Pool == b.Pool &&
 		a.Mode == b.Mode && a.TimeoutMinutes == b.TimeoutMinutes && a.State == b.State && a.Message == b.Message &&
 		a.QueuedAt.Equal(b.QueuedAt) && a.RunningAt.Equal(b.RunningAt) && a.Conclusion == b.Conclusion
 }

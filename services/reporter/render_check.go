@@ -248,10 +248,18 @@ func stateWord(s flow.State, c flow.Conclusion) string {
 	return "queued"
 }
 
+// placeOf says where a job ran. The local executor takes neither the image nor
+// the machine that the workflow names, so neither is named for it.
 func placeOf(j jobState) string {
 	var parts []string
 	if j.Pool != "" {
 		parts = append(parts, "pool "+code(j.Pool))
+	}
+	if !j.Machined() {
+		if j.Host != "" {
+			parts = append(parts, "host "+code(j.Host))
+		}
+		return strings.Join(parts, ", ")
 	}
 	if j.Machine != "" {
 		parts = append(parts, "machine "+code(j.Machine))
@@ -359,15 +367,30 @@ func renderConfig(run runState, url string) check {
 	return c
 }
 
-func problemLine(p flow.Problem) string {
-	where := ""
+// problemTexts are the problems for the comment, a plain line each.
+func problemTexts(problems []flow.Problem) []string {
+	var lines []string
+	for _, p := range problems[:min(len(problems), excerptLines)] {
+		lines = append(lines, elide(labelled(whereIs(p), oneLine(p.Message)), keptLine))
+	}
+	return lines
+}
+
+// whereIs is a problem's place as compilers write it; empty without a file.
+func whereIs(p flow.Problem) string {
 	switch {
 	case p.File != "" && p.Line > 0 && p.Column > 0:
-		where = code(fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column)) + ": "
+		return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column)
 	case p.File != "" && p.Line > 0:
-		where = code(fmt.Sprintf("%s:%d", p.File, p.Line)) + ": "
-	case p.File != "":
-		where = code(p.File) + ": "
+		return fmt.Sprintf("%s:%d", p.File, p.Line)
+	}
+	return p.File
+}
+
+func problemLine(p flow.Problem) string {
+	where := ""
+	if w := whereIs(p); w != "" {
+		where = code(w) + ": "
 	}
 	if p.Severity == "warning" {
 		where += "warning: "

@@ -161,3 +161,21 @@ func viewOf(n int, states ...jobState) runView {
 	}
 	return v
 }
+
+func TestCheckNamesImageAndMachineOnlyWhereTheyCount(t *testing.T) {
+	started := func(handle string) flow.Status {
+		s := status(1, flow.Started, "")
+		s.Handle = []byte(handle)
+		return s
+	}
+	for _, test := range []struct{ name, handle, want, not string }{
+		{"on this machine", `{"executor":"local","id":"x","host":"desk-7"}`, "host `desk-7`", "ubuntu"},
+		{"in a container", `{"executor":"docker","id":"x"}`, "machine `cpu`, image `ubuntu:24.04`", "host"},
+		{"a handle of the future", `[1]`, "", "ubuntu"},
+	} {
+		summary := renderJob(stateOf(job(1), started(test.handle), result(1, flow.Success, 0)), jobText{}, "").Summary
+		if !strings.Contains(summary, test.want) || strings.Contains(summary, test.not) {
+			t.Errorf("%s: %s", test.name, summary)
+		}
+	}
+}

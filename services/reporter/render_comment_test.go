@@ -78,3 +78,12 @@ func TestCommentIsBegunOnlyWithSomethingToTell(t *testing.T) {
 		t.Errorf("verdict %q while a job is open", c.verdict)
 	}
 }
+
+func TestCommentQuotesConfigErrors(t *testing.T) {
+	v := viewOf(1, stateOf(result(1, flow.Success, 0)))
+	v.Plan.Problems = []flow.Problem{{File: "ci.yml", Line: 4, Column: 1, Severity: "error", Message: "a tab indents; use <spaces>"}}
+	c := renderComment(11, 3, identity().SHA, []runView{v}, testLinks)
+	if !strings.Contains(c.body, "ci.yml:4:1: a tab indents; use <spaces>") || !strings.Contains(c.body, "```") {
+		t.Errorf("%s", c.body)
+	}
+}

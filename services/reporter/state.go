@@ -128,6 +128,9 @@ type jobState struct {
 	Machine  string `json:"machine,omitempty"`
 	// Optional jobs may fail.
 	Optional bool `json:"optional,omitempty"`
+	// Executor and Host are where it was started.
+	Executor string `json:"executor,omitempty"`
+	Host     string `json:"host,omitempty"`
 
 	Pool           string     `json:"pool,omitempty"`
 	Mode           string     `json:"mode,omitempty"`
@@ -154,6 +157,10 @@ type jobState struct {
 	LogBytes   int64    `json:"log_bytes,omitempty"`
 	LogDropped int64    `json:"log_dropped,omitempty"`
 }
+
+// Machined says that the job was started where the workflow's machine and image
+// count: not yet anywhere, or as a process of a host, they do not.
+func (j jobState) Machined() bool { return j.Executor != "" && j.Executor != "local" }
 
 // concluded says that the attempt has its verdict.
 func (j jobState) concluded() bool { return j.Conclusion != "" }
