@@ -26,6 +26,11 @@ func TestScripts(t *testing.T) {
 			env.Setenv("GIT_COMMITTER_NAME", "a")
 			env.Setenv("GIT_COMMITTER_EMAIL", "a@example.com")
 			env.Setenv("GIT_CONFIG_GLOBAL", os.DevNull)
+			examples, err := filepath.Abs(filepath.Join("..", "..", "examples"))
+			if err != nil {
+				return err
+			}
+			env.Setenv("EXAMPLES", examples)
 			return nil
 		},
 		RequireExplicitExec: true,

@@ -125,27 +125,31 @@ func writeJUnit(name string, report *localrun.Report) error {
 	return nil
 }
 
-// twice ends the first context at the first SIGINT, SIGTERM or SIGHUP, and the second
-// at the second: processes of jobs are not ours alone to leave behind, so that no
-// signal ends this one before they have ended.
+// twice ends the first context at the first signal that asks for an end, and the
+// second at the second. No signal ends this process before its jobs have ended, which
+// would run on without it: not that of a closed terminal either, nor that of a closed
+// pipe, which comes again with every write and counts once.
 func twice(parent context.Context) (signals localrun.Signals, stop func()) {
 	caught := make(chan os.Signal, 2)
-	signal.Notify(caught, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Notify(caught, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	gentle, first := context.WithCancel(context.WithoutCancel(parent))
 	hard, second := context.WithCancel(context.WithoutCancel(parent))
 	go func() {
-		for _, end := range []context.CancelFunc{first, second} {
+		for hard.Err() == nil {
 			select {
-			case <-caught:
-				end()
+			case sig := <-caught:
+				switch {
+				case gentle.Err() == nil:
+					first()
+				case sig != syscall.SIGPIPE:
+					second()
+				}
 			case <-hard.Done():
-				return
 			}
 		}
-		signal.Stop(caught) // a third ends the process as usual
+		signal.Stop(caught) // from now on they end the process as usual
 	}()
 	return localrun.Signals{Gentle: gentle, Hard: hard}, func() {
-		signal.Stop(caught)
 		first()
 		second()
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -239,10 +240,17 @@ type process struct {
 // start runs a program in the world's environment until the test ends.
 func (w *world) start(program string, args ...string) *process {
 	w.t.Helper()
+	return w.startInto(nil, program, args...)
+}
+
+// startInto is start for a program whose standard output matters.
+func (w *world) startInto(stdout io.Writer, program string, args ...string) *process {
+	w.t.Helper()
 	p := &process{name: strings.Join(append([]string{filepath.Base(program)}, args[:min(len(args), 3)]...), " "), done: make(chan struct{})}
 	p.cmd = exec.Command(program, args...)
 	p.cmd.Env = w.env
 	p.cmd.Dir = w.dir
+	p.cmd.Stdout = stdout
 	out, err := p.cmd.StderrPipe()
 	if err != nil {
 		w.t.Fatal(err)

@@ -9,6 +9,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
+	"syscall"
 )
 
 // maxArchive is the size of the largest archive in bytes, packed: that of the
@@ -51,12 +53,19 @@ func (t *tree) pack(ctx context.Context, w io.Writer) error {
 	if err := archive.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: top, Mode: 0o755}); err != nil {
 		return fmt.Errorf("archive: %w", err)
 	}
+	links := map[string]bool{}
 	for _, name := range t.files {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		err := t.add(archive, name)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if below(links, name) {
+			continue
+		}
+		link, err := t.add(archive, name)
+		if link {
+			links[name] = true
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
 			return fmt.Errorf("archive of %s: %w", name, err)
 		}
 	}
@@ -69,11 +78,21 @@ func (t *tree) pack(ctx context.Context, w io.Writer) error {
 	return nil
 }
 
+// below tells whether a link stands now where git knows a folder with this file.
+func below(links map[string]bool, name string) bool {
+	for dir := path.Dir(name); len(links) > 0 && dir != "."; dir = path.Dir(dir) {
+		if links[dir] {
+			return true
+		}
+	}
+	return false
+}
+
 // add packs one file or link; what is neither, as a socket, is passed over.
-func (t *tree) add(archive *tar.Writer, name string) error {
+func (t *tree) add(archive *tar.Writer, name string) (link bool, err error) {
 	info, err := os.Lstat(t.at(name))
 	if err != nil {
-		return err
+		return false, err
 	}
 	header := &tar.Header{Name: top + name, Mode: int64(info.Mode().Perm())}
 	switch {
@@ -81,27 +100,27 @@ func (t *tree) add(archive *tar.Writer, name string) error {
 	case info.Mode()&fs.ModeSymlink != 0:
 		header.Typeflag = tar.TypeSymlink
 		if header.Linkname, err = os.Readlink(t.at(name)); err != nil {
-			return err
+			return true, err
 		}
-		return archive.WriteHeader(header)
+		return true, archive.WriteHeader(header)
 	default:
-		return nil
+		return false, nil
 	}
 	file, err := os.Open(t.at(name))
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer file.Close()
 	// The size of what was opened: a file that is being written may grow meanwhile.
 	if info, err = file.Stat(); err != nil {
-		return err
+		return false, err
 	}
 	header.Typeflag, header.Size = tar.TypeReg, info.Size()
 	if err := archive.WriteHeader(header); err != nil {
-		return err
+		return false, err
 	}
 	if _, err := io.CopyN(archive, file, header.Size); err != nil {
-		return fmt.Errorf("the file changed while it was read: %w", err)
+		return false, fmt.Errorf("the file changed while it was read: %w", err)
 	}
-	return nil
+	return false, nil
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -25,15 +26,19 @@ func useErrorf(format string, args ...any) error { return &UseError{fmt.Errorf(f
 
 // narrow keeps the workflows that --workflow names, and the problems of their
 // files.
-func narrow(set *workflow.Set, files []workflow.File, names []string) error {
+func narrow(set *workflow.Set, dir string, files []workflow.File, names []string) error {
 	if len(names) == 0 {
 		return nil
 	}
 	chosen := map[string]bool{}
 	for _, name := range names {
 		found := false
+		at, err := filepath.Abs(name)
+		if err != nil {
+			return fmt.Errorf("--workflow %s: %w", name, err)
+		}
 		is := func(file, id string) bool {
-			return name == id || name == file || path.Clean(name) == file || name == path.Base(file)
+			return name == id || name == file || path.Clean(name) == file || name == path.Base(file) || at == filepath.Join(dir, filepath.FromSlash(file))
 		}
 		for _, w := range set.Workflows {
 			if is(w.Path, w.ID()) {

@@ -41,7 +41,8 @@ type junitCase struct {
 type junitFailure struct {
 	Message string `xml:"message,attr"`
 	Type    string `xml:"type,attr"`
-	Text    string `xml:",chardata"`
+	// Text is escaped already: the encoder would write line ends as numbers.
+	Text string `xml:",innerxml"`
 }
 
 type junitSkipped struct {
@@ -80,10 +81,10 @@ func (r *Report) JUnit(w io.Writer) error {
 		c := junitCase{Name: job.Check, Class: job.Workflow, Time: clock(job.Duration)}
 		switch {
 		case job.Conclusion == flow.Success:
-		case job.StartedAt.IsZero() && job.Cause == flow.CauseStopped:
+		case !job.begun():
 			c.Skipped = &junitSkipped{job.Message}
 		default:
-			c.Failure = &junitFailure{Message: job.Message, Type: string(job.Cause), Text: strings.Join(job.Window, "\n")}
+			c.Failure = &junitFailure{Message: job.Message, Type: string(job.Cause), Text: escaped(job.Window)}
 		}
 		s := suite(job.File)
 		if s.Stamp == "" && !job.StartedAt.IsZero() {
@@ -106,6 +107,13 @@ func (r *Report) JUnit(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, "\n")
 	return err
+}
+
+// escaped are lines as text of an element.
+func escaped(lines []string) string {
+	var b strings.Builder
+	_ = xml.EscapeText(&b, []byte(strings.Join(lines, "\n"))) // a Builder takes everything
+	return strings.NewReplacer("&#xA;", "\n", "&#x9;", "\t").Replace(b.String())
 }
 
 func clock(seconds float64) string { return fmt.Sprintf("%.3f", seconds) }

@@ -61,7 +61,7 @@ func Run(signals Signals, o Options) (*Report, error) {
 		return nil, err
 	}
 	show := board.New(o.Board)
-	t, planned, jobs, err := plan(signals.Gentle, o)
+	t, planned, jobs, why, err := plan(signals.Gentle, o)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +72,7 @@ func Run(signals Signals, o Options) (*Report, error) {
 	for i := range jobs {
 		addEnv(&jobs[i], values)
 	}
-	report := newReport(planned, jobs)
+	report := newReport(planned, jobs, why)
 	for _, text := range append(slices.Clone(t.notices), planned.Notices...) {
 		show.Note("note: " + text)
 	}
@@ -87,31 +87,28 @@ func Run(signals Signals, o Options) (*Report, error) {
 	return report, err
 }
 
-// plan reads the tree and lets the planner plan what is asked for.
-func plan(ctx context.Context, o Options) (tree, flow.Plan, []flow.Job, error) {
-	t, err := readTree(ctx, o.Dir)
-	if err != nil {
-		return t, flow.Plan{}, nil, err
+// plan reads the tree and lets the planner plan what is asked for. Where that is no
+// job, it says why.
+func plan(ctx context.Context, o Options) (t tree, planned flow.Plan, jobs []flow.Job, why []string, err error) {
+	if t, err = readTree(ctx, o.Dir); err != nil {
+		return t, planned, nil, nil, err
 	}
 	files, notices, err := worktree.Files(t.dir)
 	if err != nil {
-		return t, flow.Plan{}, nil, err
+		return t, planned, nil, nil, err
 	}
 	set := workflow.Load(files)
 	set.Notices = append(notices, set.Notices...)
-	if err := narrow(&set, files, o.Workflows); err != nil {
-		return t, flow.Plan{}, nil, err
+	if err := narrow(&set, t.dir, files, o.Workflows); err != nil {
+		return t, planned, nil, nil, err
 	}
 	asked, at, err := asked(ctx, o, &t, &set)
 	if err != nil {
-		return t, flow.Plan{}, nil, err
+		return t, planned, nil, nil, err
 	}
-	planned, jobs := planner.Offline(asked, set)
+	planned, jobs = planner.Offline(asked, set)
 	if jobs, err = only(jobs, o.Only); err != nil {
-		return t, flow.Plan{}, nil, err
-	}
-	if len(jobs) == 0 {
-		planned.Notices = append(planned.Notices, t.nothing(ctx, files, set, asked.Facts)...)
+		return t, planned, nil, nil, err
 	}
 	planned.Jobs = slices.DeleteFunc(planned.Jobs, func(p flow.PlannedJob) bool {
 		return !slices.ContainsFunc(jobs, func(job flow.Job) bool { return job.Job == p.Job })
@@ -131,7 +128,10 @@ func plan(ctx context.Context, o Options) (tree, flow.Plan, []flow.Job, error) {
 			jobs[i].HeadRef, jobs[i].BaseRef = at.branch, at.base
 		}
 	}
-	return t, planned, jobs, nil
+	if len(jobs) == 0 {
+		why = t.nothing(ctx, files, set, asked.Facts)
+	}
+	return t, planned, jobs, why, nil
 }
 
 // nothing says why no job was selected.

@@ -25,6 +25,9 @@ func (r *Report) Print(out io.Writer, color bool) {
 	fmt.Fprintln(out, r.summary())
 }
 
+// begun tells a job that was started from one that the run's end came before.
+func (j *Job) begun() bool { return !j.StartedAt.IsZero() || j.Cause != flow.CauseStopped }
+
 // failed tells a job whose log is worth a look.
 func (j *Job) failed() bool { return j.Conclusion != flow.Success && j.Conclusion != flow.Skip }
 
@@ -72,6 +75,11 @@ func (j *Job) result() (word, paint string) {
 	switch j.Conclusion {
 	case flow.Success:
 		return "passed", board.Green
+	case flow.Cancelled:
+		if !j.begun() {
+			return "not run", board.Grey
+		}
+		word = "stopped"
 	case flow.Failure:
 		word = "failed"
 	case flow.TimedOut:
@@ -91,7 +99,7 @@ func (r *Report) summary() string {
 		if r.Conclusion == flow.Failure {
 			return "Nothing was run: the workflow files have errors."
 		}
-		return "Nothing to run."
+		return "Nothing to run:\n  " + strings.Join(r.Reasons, "\n  ")
 	}
 	counts := map[string]int{}
 	var words []string

@@ -29,6 +29,8 @@ type Report struct {
 	Skipped  []flow.Skipped `json:"skipped"`
 	Problems []flow.Problem `json:"problems"`
 	Notices  []string       `json:"notices"`
+	// Reasons say why there was nothing to run.
+	Reasons []string `json:"reasons,omitempty"`
 }
 
 // Job is how a job ended.
@@ -71,9 +73,10 @@ const (
 )
 
 // newReport lists the jobs as not begun.
-func newReport(planned flow.Plan, jobs []flow.Job) *Report {
+func newReport(planned flow.Plan, jobs []flow.Job, why []string) *Report {
 	r := &Report{
-		Jobs: []Job{}, Skipped: append([]flow.Skipped{}, planned.Skipped...),
+		Reasons: why,
+		Jobs:    []Job{}, Skipped: append([]flow.Skipped{}, planned.Skipped...),
 		Problems: append([]flow.Problem{}, planned.Problems...), Notices: append([]string{}, planned.Notices...),
 	}
 	for _, job := range jobs {

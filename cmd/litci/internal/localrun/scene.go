@@ -163,18 +163,31 @@ func tail[T any](ctx context.Context, b *bus.Bus, subject flow.Subject[T], see f
 	}
 }
 
+// patience is how long nothing may be in hand before jobs without a result count as
+// given up.
+const patience = 5 * time.Second
+
 // wait returns when every job has its result, or when ctx ends, or with the error of
 // what stopped before.
 func (f *followed) wait(ctx context.Context, s *scene) error {
+	look := time.NewTicker(patience)
+	defer look.Stop()
+	idle := false
 	for {
 		changed := f.show.Changed()
 		if f.show.Finished() {
 			return nil
 		}
 		select {
+		case <-look.C:
+			was := idle
+			if idle = s.idle(ctx); idle && was {
+				return errors.New("a job was given up without a result; --log-level info tells more")
+			}
 		case <-ctx.Done():
 			return nil
 		case <-changed:
+			idle = false
 		case err := <-f.failed:
 			return err
 		case <-s.launcher.ended:
@@ -183,4 +196,18 @@ func (f *followed) wait(ctx context.Context, s *scene) error {
 			return errors.Join(errors.New("the watcher stopped"), s.watcher.failed)
 		}
 	}
+}
+
+// idle tells whether launcher and watcher have nothing in hand and nothing to come.
+func (s *scene) idle(ctx context.Context) bool {
+	lags, err := s.mesh.Bus.Lags(ctx)
+	if err != nil {
+		return false // not known
+	}
+	for _, l := range lags {
+		if (l.Durable == "launcher" || l.Durable == "watcher") && l.Waiting+l.InHand > 0 {
+			return false
+		}
+	}
+	return true
 }

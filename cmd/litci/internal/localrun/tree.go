@@ -48,7 +48,6 @@ func readTree(ctx context.Context, dir string) (tree, error) {
 	if err != nil {
 		return t, err
 	}
-	t.git = true
 	for name := range strings.SplitSeq(list, "\x00") {
 		if name != "" {
 			t.files = append(t.files, name)
@@ -58,6 +57,7 @@ func readTree(ctx context.Context, dir string) (tree, error) {
 		// The folder itself may be ignored by a repository around it.
 		return t, t.walk()
 	}
+	t.git = true
 	slices.Sort(t.files)
 	t.files = slices.Compact(t.files) // a conflict lists a file three times
 	t.files = slices.DeleteFunc(t.files, t.nested)

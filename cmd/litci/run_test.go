@@ -1,0 +1,187 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// stubborn is a workflow with a job that writes down the processes of its tree and
+// takes TERM as body says, and one that waits behind it.
+const stubborn = `name: Stubborn
+parametrize:
+  matrix:
+    turn: [first, second]
+run: |
+  trap '%[2]s' TERM
+  sleep 600 &
+  echo $! >> %[1]s/pids
+  setsid bash -c 'trap "" TERM; echo $$ >> %[1]s/pids; while :; do sleep 1; done' &
+  echo $$ >> %[1]s/pids
+  until [ "$(wc -l < %[1]s/pids)" = 3 ]; do sleep 0.05; done
+  touch %[1]s/began
+  while :; do sleep 1; done
+`
+
+// localRun is a real process of litci run, with a job that is running.
+type localRun struct {
+	*world
+	process *process
+	out     *bytes.Buffer
+	outside string
+	temp    string
+}
+
+func startRun(t *testing.T, onTerm string) localRun {
+	t.Helper()
+	r := localRun{world: &world{t: t, dir: t.TempDir()}, out: &bytes.Buffer{}, outside: t.TempDir(), temp: t.TempDir()}
+	r.write(filepath.Join(r.dir, ".litci.yaml"), fmt.Sprintf(stubborn, r.outside, onTerm))
+	r.env = append(os.Environ(), "TMPDIR="+r.temp)
+	r.process = r.startInto(r.out, "litci", "run", "--slots", "1")
+	r.untilFile(filepath.Join(r.outside, "began"))
+	return r
+}
+
+// interrupt sends a signal and returns the exit code.
+func (r localRun) interrupt(sig syscall.Signal) int {
+	r.t.Helper()
+	r.signal(sig)
+	select {
+	case <-r.process.done:
+	case <-time.After(patience):
+		r.t.Fatalf("litci run did not end:\n%s", r.process.logged())
+	}
+	return r.process.cmd.ProcessState.ExitCode()
+}
+
+func (r localRun) signal(sig syscall.Signal) {
+	r.t.Helper()
+	if err := r.process.cmd.Process.Signal(sig); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// expectNothingLeft holds the machine against "as if it never ran".
+func (r localRun) expectNothingLeft() {
+	r.t.Helper()
+	text, err := os.ReadFile(filepath.Join(r.outside, "pids"))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	pids := strings.Fields(string(text))
+	if len(pids) != 3 {
+		r.t.Errorf("the job wrote down %d processes, want 3: the second must not have begun", len(pids))
+	}
+	for _, pid := range pids {
+		number, err := strconv.Atoi(pid)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		if alive(number) {
+			r.t.Errorf("process %d of the job is still there", number)
+		}
+	}
+	// Supervisors have their job's folder among their arguments.
+	lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, name := range lines {
+		if line, err := os.ReadFile(name); err == nil && bytes.Contains(line, []byte(r.temp)) {
+			r.t.Errorf("a process of litci is still there: %q", line)
+		}
+	}
+	left, err := os.ReadDir(r.temp)
+	if err != nil || len(left) > 0 {
+		r.t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// alive tells whether a process exists and is no zombie that its parent forgot.
+func alive(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && !strings.Contains(string(stat), ") Z ")
+}
+
+func (r localRun) expectSaid(where, text, want string) {
+	r.t.Helper()
+	if !strings.Contains(text, want) {
+		r.t.Errorf("%s does not say %q:\n%s", where, want, text)
+	}
+}
+
+func TestInterruptedRunStopsItsJobs(t *testing.T) {
+	t.Parallel()
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		t.Run(sig.String(), func(t *testing.T) {
+			t.Parallel()
+			r := startRun(t, "echo goodbye; exit 0")
+			if code := r.interrupt(sig); code != exitFailed {
+				t.Errorf("exit code %d", code)
+			}
+			r.expectNothingLeft()
+			r.expectSaid("stderr", r.process.logged(), "interrupted: stopping .litci.yaml / Stubborn (")
+			r.expectSaid("stdout", r.out.String(), "| goodbye")
+			r.expectSaid("stdout", r.out.String(), "Interrupted: ")
+			r.expectSaid("stdout", r.out.String(), "1 stopped")
+			r.expectSaid("stdout", r.out.String(), "1 not run")
+		})
+	}
+}
+
+func TestSecondInterruptEndsAtOnce(t *testing.T) {
+	t.Parallel()
+	r := startRun(t, "touch "+"/dev/null")
+	began := time.Now()
+	r.signal(syscall.SIGINT)
+	r.until("first interrupt", func() bool { return strings.Contains(r.process.logged(), "interrupted: stopping") })
+	if code := r.interrupt(syscall.SIGINT); code != exitFailed {
+		t.Errorf("exit code %d", code)
+	}
+	if took := time.Since(began); took > 8*time.Second {
+		t.Errorf("it took %s, as if the job had been given its grace", took)
+	}
+	r.expectNothingLeft()
+	r.expectSaid("stdout", r.out.String(), "1 stopped")
+}
+
+// Before any job is there, nothing is left either.
+func TestInterruptRightAtTheStart(t *testing.T) {
+	t.Parallel()
+	dir, temp := t.TempDir(), t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, ".litci.yaml"), []byte("run: sleep 600\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("litci", "run", "--json", dir)
+	cmd.Env = append(os.Environ(), "TMPDIR="+temp)
+	progress, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := progress.Read(make([]byte, 1)); err != nil { // the first word
+		t.Fatal(err)
+	}
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	// What it says goes nowhere any more, which must not keep it from ending.
+	if err := progress.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != exitFailed {
+		t.Errorf("%v", err)
+	}
+	if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
