@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -26,16 +28,28 @@ func TestScripts(t *testing.T) {
 			env.Setenv("GIT_COMMITTER_NAME", "a")
 			env.Setenv("GIT_COMMITTER_EMAIL", "a@example.com")
 			env.Setenv("GIT_CONFIG_GLOBAL", os.DevNull)
-			examples, err := filepath.Abs(filepath.Join("..", "..", "examples"))
+			repository, err := filepath.Abs(filepath.Join("..", ".."))
 			if err != nil {
 				return err
 			}
-			env.Setenv("EXAMPLES", examples)
-			return nil
+			env.Setenv("REPOSITORY", repository)
+			return setenvOfGo(env)
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 	})
+}
+
+// setenvOfGo tells a script where Go keeps what it has downloaded and built.
+func setenvOfGo(env *testscript.Env) error {
+	out, err := exec.Command("go", "env", "GOPATH", "GOCACHE").Output()
+	if err != nil {
+		return fmt.Errorf("go env: %w", err)
+	}
+	values := strings.Split(string(out), "\n")
+	env.Setenv("GOPATH", values[0])
+	env.Setenv("GOCACHE", values[1])
+	return nil
 }
 
 // The demo's embedded repository is a copy of the one that the documentation names.

@@ -13,8 +13,9 @@ import (
 	"time"
 )
 
-// stubborn is a workflow with a job that writes down the processes of its tree and
-// takes TERM as body says, and one that waits behind it.
+// stubborn is a workflow with a job that writes down the processes of its tree, and
+// one that waits behind it. What the script and a process of another session do at
+// TERM is left open.
 const stubborn = `name: Stubborn
 parametrize:
   matrix:
@@ -23,12 +24,14 @@ run: |
   trap '%[2]s' TERM
   sleep 600 &
   echo $! >> %[1]s/pids
-  setsid bash -c 'trap "" TERM; echo $$ >> %[1]s/pids; while :; do sleep 1; done' &
+  setsid bash -c '%[3]s echo $$ >> %[1]s/pids; while :; do sleep 1; done' &
   echo $$ >> %[1]s/pids
   until [ "$(wc -l < %[1]s/pids)" = 3 ]; do sleep 0.05; done
   touch %[1]s/began
   while :; do sleep 1; done
 `
+
+const ignoreTerm = `trap "" TERM;`
 
 // localRun is a real process of litci run, with a job that is running.
 type localRun struct {
@@ -39,10 +42,10 @@ type localRun struct {
 	temp    string
 }
 
-func startRun(t *testing.T, onTerm string) localRun {
+func startRun(t *testing.T, onTerm, other string) localRun {
 	t.Helper()
 	r := localRun{world: &world{t: t, dir: t.TempDir()}, out: &bytes.Buffer{}, outside: t.TempDir(), temp: t.TempDir()}
-	r.write(filepath.Join(r.dir, ".litci.yaml"), fmt.Sprintf(stubborn, r.outside, onTerm))
+	r.write(filepath.Join(r.dir, ".litci.yaml"), fmt.Sprintf(stubborn, r.outside, onTerm, other))
 	r.env = append(os.Environ(), "TMPDIR="+r.temp)
 	r.process = r.startInto(r.out, "litci", "run", "--slots", "1")
 	r.untilFile(filepath.Join(r.outside, "began"))
@@ -119,11 +122,18 @@ func (r localRun) expectSaid(where, text, want string) {
 
 func TestInterruptedRunStopsItsJobs(t *testing.T) {
 	t.Parallel()
-	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
-		t.Run(sig.String(), func(t *testing.T) {
+	for _, c := range []struct {
+		signal syscall.Signal
+		other  string
+	}{
+		{syscall.SIGINT, ignoreTerm}, // it is killed when its grace is over
+		{syscall.SIGTERM, ""},
+		{syscall.SIGHUP, ""},
+	} {
+		t.Run(c.signal.String(), func(t *testing.T) {
 			t.Parallel()
-			r := startRun(t, "echo goodbye; exit 0")
-			if code := r.interrupt(sig); code != exitFailed {
+			r := startRun(t, "echo goodbye; exit 0", c.other)
+			if code := r.interrupt(c.signal); code != exitFailed {
 				t.Errorf("exit code %d", code)
 			}
 			r.expectNothingLeft()
@@ -138,7 +148,7 @@ func TestInterruptedRunStopsItsJobs(t *testing.T) {
 
 func TestSecondInterruptEndsAtOnce(t *testing.T) {
 	t.Parallel()
-	r := startRun(t, "touch "+"/dev/null")
+	r := startRun(t, "", ignoreTerm)
 	began := time.Now()
 	r.signal(syscall.SIGINT)
 	r.until("first interrupt", func() bool { return strings.Contains(r.process.logged(), "interrupted: stopping") })

@@ -2,6 +2,7 @@ package localrun
 
 import (
 	"archive/tar"
+	"bytes"
 	"compress/gzip"
 	"context"
 	"errors"
@@ -16,6 +17,9 @@ import (
 // maxArchive is the size of the largest archive in bytes, packed: that of the
 // planner, so that what runs here runs there.
 const maxArchive = 512 << 20
+
+// maxWhole is the size of the largest file that is held in memory, in bytes.
+const maxWhole = 1 << 20
 
 // top is the folder that the archive's files stand in, as in GitHub's.
 const top = "tree/"
@@ -111,15 +115,21 @@ func (t *tree) add(archive *tar.Writer, name string) (link bool, err error) {
 		return false, err
 	}
 	defer file.Close()
-	// The size of what was opened: a file that is being written may grow meanwhile.
-	if info, err = file.Stat(); err != nil {
-		return false, err
+	// What is small is read whole, so that a file that is being written has the size
+	// that its header says.
+	var content io.Reader = file
+	if header.Size = info.Size(); header.Size <= maxWhole {
+		data, err := io.ReadAll(io.LimitReader(file, maxWhole))
+		if err != nil {
+			return false, err
+		}
+		content, header.Size = bytes.NewReader(data), int64(len(data))
 	}
-	header.Typeflag, header.Size = tar.TypeReg, info.Size()
+	header.Typeflag = tar.TypeReg
 	if err := archive.WriteHeader(header); err != nil {
 		return false, err
 	}
-	if _, err := io.CopyN(archive, file, header.Size); err != nil {
+	if _, err := io.CopyN(archive, content, header.Size); err != nil {
 		return false, fmt.Errorf("the file changed while it was read: %w", err)
 	}
 	return false, nil
