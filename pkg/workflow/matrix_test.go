@@ -163,9 +163,9 @@ exclude: [{os: LINUX, v: 3.0}, {os: mac, v: "4"}]`, []string{
 			`{"os":"Linux","v":4}`, `{"os":"mac","v":"3"}`,
 		}},
 		{"true matches 1 and null matches nothing written", `
-matrix: {flag: [true, false], n: [null, ""]}
+matrix: {flag: [true, false], n: [null, "x"]}
 exclude: [{flag: 1, n: ""}]`, []string{
-			`{"flag":false,"n":null}`, `{"flag":false,"n":""}`,
+			`{"flag":true,"n":"x"}`, `{"flag":false,"n":null}`, `{"flag":false,"n":"x"}`,
 		}},
 		{"lists are compared whole", `
 matrix: {args: [[a, b], [a]]}

@@ -235,5 +235,24 @@ func (r *reader) expand(m matrix, w *Workflow) []combination {
 			}
 		}
 	}
+	r.checkNames(m, list)
 	return list
+}
+
+// checkNames refuses jobs that checks could not tell apart: the planner would.
+func (r *reader) checkNames(m matrix, list []combination) {
+	lines := make(map[string]bool, len(list))
+	for _, c := range list {
+		named := combination{params: c.params[:c.named]}
+		values := valuesOf(named.flow())
+		if lines[values] && values != "" {
+			at := m.at
+			if last := len(named.params) - 1; last >= 0 {
+				at = named.params[last].value.at
+			}
+			r.errorf(at, "two jobs of the matrix have the same values in their check's name, (%s); one of their parameters must differ", values)
+			return
+		}
+		lines[values] = true
+	}
 }

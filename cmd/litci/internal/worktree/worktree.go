@@ -98,7 +98,7 @@ func Read(name string) ([]byte, error) {
 		return nil, fmt.Errorf("workflow file %s: %w", name, errors.Unwrap(err))
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("workflow file %s is no file but %s", name, info.Mode().Type())
+		return nil, fmt.Errorf("workflow file %s is not a regular file", name)
 	}
 	data, err := os.ReadFile(name)
 	if err != nil {
