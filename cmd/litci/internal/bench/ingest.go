@@ -3,6 +3,7 @@
 package bench
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/hmac"
@@ -12,6 +13,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -92,11 +94,12 @@ type stage struct {
 	server *embedded.Server
 	bus    *bus.Bus
 	raw    *busbench.Publisher
-	url    string
-	body   []byte // normalised
-	// signature is that of the webhook: GitHub signs on a machine of its own.
+	// address is where ingress listens; webhook is what is sent there, as compact as
+	// GitHub sends it, with its signature.
+	address   string
+	webhook   []byte
 	signature string
-	client    *http.Client
+	body      []byte // what ingress stores for the webhook
 	count     atomic.Int64
 	stop      context.CancelFunc
 	ended     chan error
@@ -104,9 +107,13 @@ type stage struct {
 
 func newStage(ctx context.Context, o Options, always bool) (s *stage, err error) {
 	secret := rand.Text()
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, webhook.Opened); err != nil {
+		return nil, fmt.Errorf("bench: %w", err)
+	}
 	mac := hmac.New(sha256.New, []byte(secret))
-	mac.Write(webhook.Opened)
-	s = &stage{sync: "default", signature: "sha256=" + hex.EncodeToString(mac.Sum(nil)), ended: make(chan error, 1)}
+	mac.Write(compact.Bytes())
+	s = &stage{sync: "default", webhook: compact.Bytes(), signature: "sha256=" + hex.EncodeToString(mac.Sum(nil)), ended: make(chan error, 1)}
 	if always {
 		s.sync = "always"
 	}
@@ -136,8 +143,7 @@ func newStage(ctx context.Context, o Options, always bool) (s *stage, err error)
 	if err != nil {
 		return s, err
 	}
-	s.url = "http://" + i.Addr().String() + "/webhook"
-	s.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, MaxConnsPerHost: 64}, Timeout: 30 * time.Second}
+	s.address = i.Addr().String()
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = stop
 	go func() { s.ended <- i.Run(run) }()
@@ -147,7 +153,7 @@ func newStage(ctx context.Context, o Options, always bool) (s *stage, err error)
 // learn sends one webhook and reads back what ingress stored for it: the bytes that
 // the bare publisher sends.
 func (s *stage) learn(ctx context.Context) error {
-	if err := s.send(ctx); err != nil {
+	if _, err := round(ctx, 1, 1, s.send); err != nil {
 		return err
 	}
 	event, err := bus.Latest(ctx, s.bus, flow.Events)
@@ -163,9 +169,6 @@ func (s *stage) close() error {
 	if s.stop != nil {
 		s.stop()
 		failed = <-s.ended
-	}
-	if s.client != nil {
-		s.client.CloseIdleConnections()
 	}
 	if s.raw != nil {
 		s.raw.Close()
@@ -202,47 +205,84 @@ func (s *stage) measure(ctx context.Context, o Options, concurrency int) (Ingest
 	return line, nil
 }
 
-func (s *stage) publish(ctx context.Context) error {
-	return s.raw.Publish(ctx, string(flow.Events), fmt.Sprintf("raw/%d", s.count.Add(1)), s.body)
+// publish returns a worker that publishes the normalised bytes.
+func (s *stage) publish(context.Context) (worker, error) {
+	return worker{
+		do: func(ctx context.Context) error {
+			return s.raw.Publish(ctx, string(flow.Events), fmt.Sprintf("raw/%d", s.count.Add(1)), s.body)
+		},
+		close: func() error { return nil },
+	}, nil
 }
 
-func (s *stage) send(ctx context.Context) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url, bytes.NewReader(webhook.Opened))
+// send returns a worker that sends webhooks over a connection of its own. It writes
+// HTTP itself: the sender's machine is GitHub's and its cost none of ours.
+func (s *stage) send(ctx context.Context) (worker, error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", s.address)
 	if err != nil {
-		return err
+		return worker{}, err
 	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("X-GitHub-Event", "pull_request")
-	req.Header.Set("X-GitHub-Delivery", fmt.Sprintf("%08d-bench", s.count.Add(1)))
-	req.Header.Set("X-Hub-Signature-256", s.signature)
-	res, err := s.client.Do(req)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(res.Body, 1<<10))
-	if err != nil {
-		return err
-	}
-	if res.StatusCode != http.StatusAccepted {
-		return fmt.Errorf("webhook was answered with %d %s", res.StatusCode, answer)
-	}
-	return nil
+	answers := bufio.NewReader(conn)
+	var request bytes.Buffer
+	return worker{
+		do: func(context.Context) error {
+			request.Reset()
+			fmt.Fprintf(&request, "POST /webhook HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"+
+				"X-GitHub-Event: pull_request\r\nX-GitHub-Delivery: %08d-bench\r\nX-Hub-Signature-256: %s\r\n\r\n",
+				s.address, len(s.webhook), s.count.Add(1), s.signature)
+			request.Write(s.webhook)
+			if _, err := conn.Write(request.Bytes()); err != nil {
+				return err
+			}
+			res, err := http.ReadResponse(answers, nil)
+			if err != nil {
+				return err
+			}
+			answer, err := io.ReadAll(io.LimitReader(res.Body, 1<<10))
+			if err != nil {
+				return err
+			}
+			if res.StatusCode != http.StatusAccepted {
+				return fmt.Errorf("webhook was answered with %d %s", res.StatusCode, answer)
+			}
+			return nil
+		},
+		close: conn.Close,
+	}, nil
+}
+
+// worker does one request after the other.
+type worker struct {
+	do    func(context.Context) error
+	close func() error
 }
 
 // round does n requests with the given number of workers.
-func round(ctx context.Context, n, workers int, do func(context.Context) error) (Figures, error) {
+func round(ctx context.Context, n, workers int, open func(context.Context) (worker, error)) (Figures, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	all := make([]worker, 0, workers)
+	defer func() {
+		for _, w := range all {
+			_ = w.close() // what was sent has been answered
+		}
+	}()
+	for range workers {
+		w, err := open(ctx)
+		if err != nil {
+			return Figures{}, err
+		}
+		all = append(all, w)
+	}
 	took := make([]time.Duration, n)
 	var next atomic.Int64
 	var wait sync.WaitGroup
 	began := time.Now()
-	for range workers {
+	for _, w := range all {
 		wait.Go(func() {
 			for i := next.Add(1) - 1; i < int64(n) && ctx.Err() == nil; i = next.Add(1) - 1 {
 				start := time.Now()
-				if err := do(ctx); err != nil {
+				if err := w.do(ctx); err != nil {
 					cancel(err)
 					return
 				}
