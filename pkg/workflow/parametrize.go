@@ -1,8 +1,6 @@
 package workflow
 
-import (
-	"slices"
-)
+import "slices"
 
 // matrix reads parametrize. include and exclude stand beside matrix, as the
 // original spells it, or inside it, as GitHub does.
@@ -108,15 +106,24 @@ func (r *reader) entries(n *node, key string) []*node {
 	return n.items
 }
 
-// reserved refuses names that would hide a key of the workflow.
+// shellNames are the environment variables that change how bash and the loader
+// work: as a parameter they would break the script before its first line.
+func shellNames() []string {
+	return []string{"BASHOPTS", "BASH_ENV", "ENV", "HOME", "IFS", "LD_LIBRARY_PATH", "LD_PRELOAD", "PATH", "PWD", "SHELLOPTS", "TMPDIR"}
+}
+
+// reserved refuses names that would hide a key of the workflow, or a variable that
+// the shell heeds.
 func (r *reader) reserved(e entry) bool {
-	if e.name != "env" && e.name != "run" && e.name != "" {
-		return false
-	}
-	if e.name == "" {
+	switch {
+	case e.name == "":
 		r.errorf(e.at, "a matrix parameter needs a name")
-	} else {
+	case e.name == "env", e.name == "run":
 		r.errorf(e.at, "a matrix parameter cannot be called %q", e.name)
+	case slices.Contains(shellNames(), EnvName(e.name)):
+		r.errorf(e.at, "a matrix parameter cannot be called %q: it becomes the environment variable %s, which the shell itself heeds; rename it", e.name, EnvName(e.name))
+	default:
+		return false
 	}
 	return true
 }
