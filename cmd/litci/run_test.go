@@ -6,11 +6,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/spf13/pflag"
 )
 
 // stubborn is a workflow with a job that writes down the processes of its tree, and
@@ -194,4 +197,48 @@ func TestInterruptRightAtTheStart(t *testing.T) {
 	if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
+}
+
+// The transcript of docs/run.md is what its workflow prints, but for the times.
+func TestTranscriptOfRunIsReal(t *testing.T) {
+	t.Parallel()
+	doc := read(t, "docs", "run.md")
+	block := func(language string) string {
+		_, rest, found := strings.Cut(doc, "\n```"+language+"\n")
+		text, _, closed := strings.Cut(rest, "```\n")
+		if !found || !closed {
+			t.Fatalf("docs/run.md has no block of %s", language)
+		}
+		return text
+	}
+	dir := t.TempDir()
+	workflows := filepath.Join(dir, ".lightning", "workflows")
+	if err := os.MkdirAll(workflows, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	greetings := "en one: hello\nen many: hello all\nde one: hallo\nde many: hallo alle\ncs one: ahoj\n"
+	for name, text := range map[string]string{filepath.Join(workflows, "tests.yml"): block("yaml"), filepath.Join(dir, "greetings.txt"): greetings} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command("litci", "run", "--slots", "2", dir)
+	out, err := cmd.Output()
+	if cmd.ProcessState.ExitCode() != exitFailed {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	times := regexp.MustCompile(`[0-9]+\.[0-9]s`)
+	if have, want := times.ReplaceAllString(string(out), "T"), times.ReplaceAllString(block("console"), "T"); have != want {
+		t.Errorf("litci run prints\n%s\ndocs/run.md has\n%s", have, want)
+	}
+}
+
+func TestEveryFlagOfRunIsDocumented(t *testing.T) {
+	t.Parallel()
+	doc := read(t, "docs", "run.md")
+	newRun().Flags().VisitAll(func(f *pflag.Flag) {
+		if !strings.Contains(doc, "--"+f.Name) {
+			t.Errorf("docs/run.md does not mention --%s", f.Name)
+		}
+	})
 }

@@ -248,12 +248,13 @@ func (b *Board) Redraw(ctx context.Context) {
 	}
 }
 
-// Close leaves the last picture on the terminal.
+// Close leaves the last picture on the terminal, with a line of space below it.
 func (b *Board) Close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.options.Live {
 		b.draw(b.room())
+		fmt.Fprintln(b.options.Out)
 		b.lines = 0
 	}
 }

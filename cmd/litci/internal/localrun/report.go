@@ -99,7 +99,7 @@ func (r *Report) take(ended []board.Job) {
 		res := ended[at].Result
 		if res == nil {
 			if ended[at].State != flow.Queued {
-				job.Message = "stopped"
+				job.Message, job.StartedAt = "stopped", ended[at].Started
 			}
 			continue
 		}

@@ -23,7 +23,7 @@ import (
 
 const (
 	// glance is the longest time between two looks at a job: a person is waiting.
-	glance = 250 * time.Millisecond
+	glance = 100 * time.Millisecond
 	// forever is longer than anybody waits: jobs here wait for each other alone.
 	forever = 30 * 24 * time.Hour
 )
