@@ -80,6 +80,9 @@ func Run(signals Signals, o Options) (*Report, error) {
 		show.Note(problemText(p))
 	}
 	if len(jobs) > 0 {
+		for _, s := range planned.Skipped {
+			show.Note("skipped: " + s.Check + ": " + s.Reason)
+		}
 		show.Note(fmt.Sprintf("%s of %s", count(len(t.files), "file"), t.dir))
 		err = perform(signals, o, &t, show, planned, jobs, masks(values), report)
 	}

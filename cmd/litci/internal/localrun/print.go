@@ -55,6 +55,9 @@ func (r *Report) printTable(out io.Writer, color bool) {
 	for _, job := range r.Jobs {
 		width = max(width, utf8.RuneCountInString(job.Check))
 	}
+	for _, s := range r.Skipped {
+		width = max(width, utf8.RuneCountInString(s.Check))
+	}
 	row := func(name, result, paint, took string) {
 		pad := strings.Repeat(" ", width-utf8.RuneCountInString(name))
 		fmt.Fprintf(out, "%s%s  %s  %8s\n", name, pad, board.Paint(color, paint, fmt.Sprintf("%-9s", result)), took)
@@ -67,6 +70,9 @@ func (r *Report) printTable(out io.Writer, color bool) {
 		}
 		result, paint := job.result()
 		row(job.Check, result, paint, took)
+	}
+	for _, s := range r.Skipped {
+		row(s.Check, "skipped", board.Grey, "-")
 	}
 	fmt.Fprintln(out)
 }

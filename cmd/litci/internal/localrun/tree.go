@@ -36,7 +36,10 @@ func readTree(ctx context.Context, dir string) (tree, error) {
 	if !info.IsDir() {
 		return tree{}, &UseError{fmt.Errorf("%s is not a folder", dir)}
 	}
-	if dir, err = filepath.Abs(dir); err != nil {
+	if dir, err = filepath.Abs(dir); err == nil {
+		dir, err = filepath.EvalSymlinks(dir)
+	}
+	if err != nil {
 		return tree{}, fmt.Errorf("folder: %w", err)
 	}
 	t := tree{dir: dir}

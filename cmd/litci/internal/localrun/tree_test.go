@@ -110,6 +110,18 @@ func TestIgnoredFolderIsTakenWhole(t *testing.T) {
 	}
 }
 
+func TestLinkToAFolderIsTheFolder(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "real", "b"), "x")
+	if err := os.Symlink("real", filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	if have := entries(t, filepath.Join(dir, "link")); have != "b" {
+		t.Errorf("the archive holds %q, want b", have)
+	}
+}
+
 func TestLargeFilesAreWhole(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
