@@ -127,7 +127,7 @@ func asked(ctx context.Context, o Options, t *tree, set *workflow.Set) (planner.
 // only keeps the jobs whose parameters have the values of --only. Values of one
 // name are alternatives; several names must all fit.
 func only(jobs []flow.Job, wanted []string) ([]flow.Job, error) {
-	if len(wanted) == 0 {
+	if len(wanted) == 0 || len(jobs) == 0 { // why there are none matters more
 		return jobs, nil
 	}
 	values := map[string][]string{}

@@ -177,7 +177,7 @@ func perform(signals Signals, o Options, t *tree, show *board.Board, planned flo
 		show.Plan(planned)
 		err = follow.wait(signals.Gentle, s)
 	}
-	if signals.Gentle.Err() != nil {
+	if signals.Gentle.Err() != nil && !show.Finished() {
 		report.Interrupted = true
 		err = s.interrupt(signals.Hard, show, follow)
 	}
