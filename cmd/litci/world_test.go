@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/litci/litci/pkg/fakegithub"
+	"github.com/litci/litci/pkg/fakegithub/fakegithubtest"
 )
 
 // world is a GitHub with one repository, for meshes that run as real processes.
@@ -72,7 +73,7 @@ func newWorld(t *testing.T, workflows map[string]string) *world {
 	if err := w.github.AddRepo(fakegithub.Repo{Owner: testOwner, Name: testRepo, Dir: w.repo, DefaultBranch: "main"}); err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(w.github)
+	server := httptest.NewServer(fakegithubtest.Handler(t, w.github)) // held against GitHub's description
 	t.Cleanup(func() {
 		server.Close()
 		if err := w.github.Close(); err != nil {

@@ -22,6 +22,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/litci/litci/pkg/fakegithub"
+	"github.com/litci/litci/pkg/fakegithub/fakegithubtest"
 	"github.com/litci/litci/pkg/ghapp"
 )
 
@@ -67,7 +68,7 @@ func emulator(t *testing.T) (gh *fakegithub.Server, url, sha string, key *rsa.Pr
 	if err := gh.AddRepo(fakegithub.Repo{Owner: "octo", Name: "hello", ID: repository, Dir: dir, Installation: installation}); err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(gh)
+	server := httptest.NewServer(fakegithubtest.Handler(t, gh))
 	t.Cleanup(func() { server.Close(); _ = gh.Close() })
 	return gh, server.URL, git("rev-parse", "HEAD"), key
 }

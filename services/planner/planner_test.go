@@ -16,6 +16,7 @@ import (
 
 	"github.com/litci/litci/pkg/bus"
 	"github.com/litci/litci/pkg/fakegithub"
+	"github.com/litci/litci/pkg/fakegithub/fakegithubtest"
 	"github.com/litci/litci/pkg/flow"
 	"github.com/litci/litci/pkg/ghapp"
 )
@@ -319,7 +320,7 @@ func TestLargeTreeIsReadByItsFolder(t *testing.T) {
 	if err := gh.AddRepo(fakegithub.Repo{Owner: "octo", Name: "hello", ID: 4711, Dir: w.dir, Installation: 42}); err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(gh)
+	server := httptest.NewServer(fakegithubtest.Handler(t, gh))
 	t.Cleanup(func() { server.Close(); _ = gh.Close() })
 	app, err := ghapp.New(ghapp.Config{BaseURL: server.URL, AppID: 1, PrivateKey: fakegithub.EncodeKey(key)})
 	if err != nil {

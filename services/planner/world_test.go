@@ -18,6 +18,7 @@ import (
 	"github.com/litci/litci/pkg/bus"
 	"github.com/litci/litci/pkg/bus/bustest"
 	"github.com/litci/litci/pkg/fakegithub"
+	"github.com/litci/litci/pkg/fakegithub/fakegithubtest"
 	"github.com/litci/litci/pkg/flow"
 	"github.com/litci/litci/pkg/ghapp"
 )
@@ -79,7 +80,7 @@ func setup(t *testing.T) *world {
 	if err := w.gh.AddRepo(fakegithub.Repo{Owner: "octo", Name: "hello", ID: 4711, Dir: w.dir, Installation: 42}); err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(w.gh)
+	server := httptest.NewServer(fakegithubtest.Handler(t, w.gh))
 	t.Cleanup(func() { server.Close(); _ = w.gh.Close() })
 	app, err := ghapp.New(ghapp.Config{
 		BaseURL: server.URL, AppID: 1, PrivateKey: fakegithub.EncodeKey(key),

@@ -115,8 +115,8 @@ func (v *validator) report(x exchange) {
 
 // skipped are the paths that GitHub's description does not know.
 func skipped(r *http.Request) bool {
-	return strings.HasPrefix(r.URL.Path, "/_fake/") || strings.HasPrefix(r.URL.Path, "/_codeload/") ||
-		strings.HasPrefix(r.URL.Path, "/repositories/")
+	path := strings.TrimPrefix(r.URL.Path, "/api/v3")
+	return strings.HasPrefix(path, "/_fake/") || strings.HasPrefix(path, "/_codeload/") || strings.HasPrefix(path, "/repositories/")
 }
 
 // recorder keeps a copy of what it lets through.
