@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"slices"
@@ -391,10 +392,21 @@ func (c *Config) problems(services []string) []problem {
 	fixed := !strings.HasSuffix(c.Listen, ":0")
 	wrong(runs("ingress") && runs("reporter") && fixed && c.Listen == c.PagesListen, "pages-listen", " is the same address as --listen: %s", c.Listen)
 	wrong(len(services) > 0 && !runs("nats") && c.NATS.URL == "", "nats-url", " is missing: services of their own need a server that the others reach too")
+	for _, a := range [][2]string{{"listen", c.Listen}, {"pages-listen", c.PagesListen}, {"admin-listen", c.AdminListen}, {"nats-listen", c.NATS.Listen}} {
+		s, _ := find(a[0])
+		_, _, err := net.SplitHostPort(a[1])
+		wrong(s.concerns(services) && err != nil && a[1] != "", a[0], ": %q is not an address such as 127.0.0.1:8080 or :8080", a[1])
+	}
+	wrong(runs("nats", "provision") && c.NATS.Replicas < 1, "nats-replicas", ": at least 1")
+	wrong(runs("nats", "provision") && c.NATS.MaxBytes > 0 && c.NATS.MaxBytes < leastBytes, "nats-max-bytes", ": at least %d, or 0 for the default", leastBytes)
 	own, _ := find("nats-listen")
 	wrong(runs("nats") && len(services) > 1 && c.NATS.URL != "" && c.NATS.Listen != own.value, "nats-listen", " is for the server in the process, and --nats-url names another; keep one")
 	return append(found, c.general()...)
 }
+
+// leastBytes is the smallest storage in which every stream has room for a run, in
+// bytes.
+const leastBytes = 256 << 20
 
 // general are the problems that any process may have: with signing in to NATS, and
 // with logging.

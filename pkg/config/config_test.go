@@ -124,7 +124,7 @@ func TestWhatIsMissingStandsBesideWhatIsWrong(t *testing.T) {
 	}
 }
 
-func TestContradictionsAreRefused(t *testing.T) {
+func TestWhatCannotWorkIsRefused(t *testing.T) {
 	env := []string{"LITCI_WEBHOOK_SECRET=s", "LITCI_APP_ID=1", "LITCI_PRIVATE_KEY=" + key(t)}
 	for _, c := range []struct {
 		args []string
@@ -133,6 +133,9 @@ func TestContradictionsAreRefused(t *testing.T) {
 		{[]string{"--nats-url", "nats://x", "--nats-listen", "127.0.0.1:4333"}, "keep one"},
 		{[]string{"--listen", ":9000", "--pages-listen", ":9000"}, "same address"},
 		{[]string{"--listen", "127.0.0.1:0", "--pages-listen", "127.0.0.1:0"}, ""},
+		{[]string{"--listen", "everywhere"}, "--listen"},
+		{[]string{"--nats-replicas", "0"}, "--nats-replicas"},
+		{[]string{"--nats-max-bytes", "5"}, "--nats-max-bytes"},
 		{nil, ""},
 	} {
 		_, err := config.Load(flags(t, c.args...), config.Options{Environ: env}, "nats", "ingress", "planner", "launcher", "watcher", "reporter")
