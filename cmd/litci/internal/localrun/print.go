@@ -1,6 +1,7 @@
 package localrun
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -11,12 +12,12 @@ import (
 	"github.com/litci/litci/pkg/flow"
 )
 
-// Print shows the report to people: what of the log of each failed job matters,
-// then a table of all jobs.
+// Print shows the report to people: why each job that began did not pass, with what
+// of its log matters, then a table of all jobs.
 func (r *Report) Print(out io.Writer, color bool) {
 	for _, job := range r.Jobs {
-		if job.failed() && len(job.Window) > 0 {
-			job.printWindow(out, color)
+		if job.failed() && job.begun() {
+			job.printReason(out, color)
 		}
 	}
 	if len(r.Jobs) > 0 {
@@ -31,8 +32,12 @@ func (j *Job) begun() bool { return !j.StartedAt.IsZero() || j.Cause != flow.Cau
 // failed tells a job whose log is worth a look.
 func (j *Job) failed() bool { return j.Conclusion != flow.Success && j.Conclusion != flow.Skip }
 
-func (j *Job) printWindow(out io.Writer, color bool) {
-	fmt.Fprintf(out, "%s\n\n", board.Paint(color, board.Bold, j.Check+": "+j.Message))
+func (j *Job) printReason(out io.Writer, color bool) {
+	reason := cmp.Or(j.Message, string(j.Cause), string(j.Conclusion))
+	fmt.Fprintf(out, "%s\n\n", board.Paint(color, board.Bold, j.Check+": "+reason))
+	if len(j.Window) == 0 {
+		return // it wrote nothing, or was never started
+	}
 	for i, text := range j.Window {
 		number := ""
 		if j.WindowLine > 0 {

@@ -61,6 +61,27 @@ func TestJobsThatDidNotRunAreToldFromStoppedOnes(t *testing.T) {
 	}
 }
 
+// A job that wrote nothing says no less why it failed.
+func TestEveryJobThatDidNotPassHasItsReason(t *testing.T) {
+	t.Parallel()
+	began := time.Now()
+	r := Report{Jobs: []Job{
+		{Check: "green", Conclusion: flow.Success, Cause: flow.CauseExit, Message: "exit 0", StartedAt: began},
+		{Check: "quiet", Conclusion: flow.Failure, Cause: flow.CauseExit, Message: "exit 3", StartedAt: began},
+		{Check: "slow", Conclusion: flow.TimedOut, Message: "timed out after 1m0s", StartedAt: began, Window: []string{"waiting"}, WindowLine: 1},
+		{Check: "refused", Conclusion: flow.Failure, Cause: flow.CauseRefused, Message: "refused: no such machine"},
+		{Check: "wordless", Conclusion: flow.Failure, Cause: flow.CauseInfrastructure},
+		{Check: "late", Conclusion: flow.Cancelled, Cause: flow.CauseStopped, Message: "not begun"},
+	}}
+	var out strings.Builder
+	r.Print(&out, false)
+	reasons, _, _ := strings.Cut(out.String(), "Job ")
+	want := "quiet: exit 3\n\nslow: timed out after 1m0s\n\n    1 | waiting\n\nrefused: refused: no such machine\n\nwordless: infrastructure\n\n"
+	if reasons != want {
+		t.Errorf("have\n%s\nwant\n%s", reasons, want)
+	}
+}
+
 // A log may hold what XML may not.
 func TestJUnitIsSound(t *testing.T) {
 	t.Parallel()
