@@ -24,8 +24,17 @@ const (
 	SingleFile = ".litci.yaml"
 )
 
-// maxFiles is how many workflow files a commit may have.
-const maxFiles = 100
+// MaxFiles is how many workflow files a commit may have. One that has more starts
+// nothing: which of them count would be a guess.
+const MaxFiles = 100
+
+// TooManyFiles is the problem of a commit with more than MaxFiles workflow files. It
+// belongs to no file of them.
+func TooManyFiles(count int) flow.Problem {
+	return flow.Problem{
+		Severity: severityError, Message: fmt.Sprintf("there are %d workflow files; a commit may have at most %d, so none of them is read and nothing starts", count, MaxFiles),
+	}
+}
 
 // File is one workflow file as it stands in a commit.
 type File struct {
@@ -119,17 +128,15 @@ func Select(paths []string) (files []string, notices []string) {
 }
 
 // Load parses and checks files. One broken file never stops the others, and
-// nothing in a file makes Load panic or use unbounded memory.
+// nothing in a file makes Load panic or use unbounded memory. More than MaxFiles
+// files are a Set of one problem.
 func Load(files []File) Set {
+	if len(files) > MaxFiles {
+		return Set{Problems: []flow.Problem{TooManyFiles(len(files))}}
+	}
 	var set Set
 	names := make(map[string]bool)
-	for i, file := range files {
-		if i == maxFiles {
-			set.Problems = append(set.Problems, flow.Problem{
-				File: file.Path, Severity: severityError, Message: fmt.Sprintf("a commit may have at most %d workflow files; this one and those after it are not read", maxFiles),
-			})
-			break
-		}
+	for _, file := range files {
 		workflows, declared, problems := loadFile(file)
 		set.Workflows = append(set.Workflows, workflows...)
 		set.Problems = append(set.Problems, problems...)

@@ -196,12 +196,16 @@ func TestLimits(t *testing.T) {
 func TestTooManyFiles(t *testing.T) {
 	t.Parallel()
 	var files []File
-	for i := range 101 {
+	for i := range MaxFiles + 1 {
 		files = append(files, File{Path: fmt.Sprintf("%s/%03d.yml", Folder, i), Data: []byte("run: make")})
 	}
+	if set := Load(files[:MaxFiles]); len(set.Workflows) != MaxFiles || len(set.Problems) != 0 {
+		t.Errorf("at the limit: %d workflows, problems %v", len(set.Workflows), set.Problems)
+	}
 	set := Load(files)
-	if len(set.Workflows) != 100 || len(set.Problems) != 1 || set.Problems[0].File != Folder+"/100.yml" {
-		t.Errorf("%d workflows, problems %v", len(set.Workflows), set.Problems)
+	want := "there are 101 workflow files; a commit may have at most 100, so none of them is read and nothing starts"
+	if len(set.Workflows) != 0 || !set.Broken() || len(set.Problems) != 1 || set.Problems[0].Message != want {
+		t.Errorf("beyond it: %d workflows, problems %v", len(set.Workflows), set.Problems)
 	}
 }
 

@@ -27,9 +27,7 @@ const (
 	// GitHub lists no more changed files than these.
 	maxPullFiles    = 3000
 	maxCompareFiles = 300
-	// maxFiles bounds the workflow files of a commit, and with them the requests.
-	maxFiles = 100
-	parallel = 6
+	parallel        = 6
 	// modeLink is git's mode of a symbolic link.
 	modeLink = "120000"
 )
@@ -166,9 +164,8 @@ func (r repository) workflowFiles(ctx context.Context, sha string) (files []work
 	problem := func(file, format string, args ...any) {
 		problems = append(problems, flow.Problem{File: file, Severity: severityError, Message: fmt.Sprintf(format, args...)})
 	}
-	if len(selected) > maxFiles {
-		problem(workflow.Folder, "the folder holds %d workflow files; at most %d are read", len(selected), maxFiles)
-		return nil, notices, problems, nil
+	if len(selected) > workflow.MaxFiles { // said before as many requests are made
+		return nil, notices, []flow.Problem{workflow.TooManyFiles(len(selected))}, nil
 	}
 	if byPath[workflow.Folder].GetMode() == modeLink {
 		problem(workflow.Folder, "the folder is a symbolic link, which is not followed")
