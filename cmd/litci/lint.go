@@ -14,7 +14,6 @@ import (
 
 	"github.com/litci/litci/cmd/litci/internal/worktree"
 	"github.com/litci/litci/pkg/flow"
-	"github.com/litci/litci/pkg/workflow"
 )
 
 // findings are what litci lint says; the JSON is a public interface.
@@ -73,14 +72,17 @@ func check(units []worktree.Unit) findings {
 	for _, u := range units {
 		root := filepath.ToSlash(u.Root)
 		f.notices = append(f.notices, u.Notices...)
-		for _, file := range u.Files {
-			if u.Wants(file.Path) {
-				name := path.Join(root, file.Path)
-				f.Files = append(f.Files, name)
-				f.lines[name] = strings.Split(strings.ReplaceAll(strings.TrimPrefix(string(file.Data), "\uFEFF"), "\r\n", "\n"), "\n")
+		for _, name := range u.Paths() {
+			if u.Wants(name) {
+				f.Files = append(f.Files, path.Join(root, name))
 			}
 		}
-		for _, p := range workflow.Load(u.Files).Problems {
+		for _, file := range u.Files {
+			if u.Wants(file.Path) {
+				f.lines[path.Join(root, file.Path)] = strings.Split(strings.ReplaceAll(strings.TrimPrefix(string(file.Data), "\uFEFF"), "\r\n", "\n"), "\n")
+			}
+		}
+		for _, p := range u.Set().Problems {
 			if u.Wants(p.File) {
 				p.File = path.Join(root, p.File)
 				f.Problems = append(f.Problems, p)

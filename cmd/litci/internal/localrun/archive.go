@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"syscall"
 )
 
@@ -69,7 +70,8 @@ func (t *tree) pack(ctx context.Context, w io.Writer) error {
 		if link {
 			links[name] = true
 		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
+		known := errors.Is(err, fs.ErrPermission) && slices.Contains(t.unread, name)
+		if err != nil && !known && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
 			return fmt.Errorf("archive of %s: %w", name, err)
 		}
 	}

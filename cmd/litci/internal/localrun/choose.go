@@ -26,7 +26,7 @@ func useErrorf(format string, args ...any) error { return &UseError{fmt.Errorf(f
 
 // narrow keeps the workflows that --workflow names, and the problems of their
 // files.
-func narrow(set *workflow.Set, dir string, files []workflow.File, names []string) error {
+func narrow(set *workflow.Set, dir string, files []string, names []string) error {
 	if len(names) == 0 {
 		return nil
 	}
@@ -46,8 +46,8 @@ func narrow(set *workflow.Set, dir string, files []workflow.File, names []string
 			}
 		}
 		for _, f := range files { // one that is broken has problems and no workflow
-			if is(f.Path, f.Path) {
-				found, chosen[f.Path] = true, true
+			if is(f, f) {
+				found, chosen[f] = true, true
 			}
 		}
 		if !found {
@@ -62,10 +62,10 @@ func narrow(set *workflow.Set, dir string, files []workflow.File, names []string
 }
 
 // listed are the names that --workflow takes.
-func listed(files []workflow.File, set workflow.Set) string {
+func listed(files []string, set workflow.Set) string {
 	var names []string
 	for _, f := range files {
-		names = append(names, path.Base(f.Path))
+		names = append(names, path.Base(f))
 	}
 	for _, w := range set.Workflows {
 		if w.Path == workflow.SingleFile {

@@ -96,12 +96,14 @@ func plan(ctx context.Context, o Options) (t tree, planned flow.Plan, jobs []flo
 	if t, err = readTree(ctx, o.Dir); err != nil {
 		return t, planned, nil, nil, err
 	}
-	files, notices, err := worktree.Files(t.dir)
+	read, err := worktree.Files(t.dir)
 	if err != nil {
 		return t, planned, nil, nil, err
 	}
-	set := workflow.Load(files)
-	set.Notices = append(notices, set.Notices...)
+	for _, p := range read.Problems {
+		t.unread = append(t.unread, p.File)
+	}
+	files, set := read.Paths(), read.Set()
 	if err := narrow(&set, t.dir, files, o.Workflows); err != nil {
 		return t, planned, nil, nil, err
 	}
@@ -138,7 +140,7 @@ func plan(ctx context.Context, o Options) (t tree, planned flow.Plan, jobs []flo
 }
 
 // nothing says why no job was selected.
-func (t *tree) nothing(ctx context.Context, files []workflow.File, set workflow.Set, e workflow.Event) []string {
+func (t *tree) nothing(ctx context.Context, files []string, set workflow.Set, e workflow.Event) []string {
 	if len(files) == 0 {
 		text := fmt.Sprintf("there are no workflow files in %s: neither %s/*.yml nor %s", t.dir, workflow.Folder, workflow.SingleFile)
 		if root := line(ctx, t.dir, "rev-parse", "--show-toplevel"); root != "" && root != t.dir {

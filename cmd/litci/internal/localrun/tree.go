@@ -21,6 +21,9 @@ type tree struct {
 	// files are relative to dir, with slashes, in order. Some may be gone by now.
 	files   []string
 	notices []string
+	// unread are the workflow files that a problem says are not read; their absence
+	// stops nothing.
+	unread []string
 }
 
 // noSHA stands for a commit where there is none.

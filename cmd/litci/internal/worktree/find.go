@@ -16,16 +16,18 @@ import (
 // need each other: those of one repository, or loose ones.
 type Unit struct {
 	// Root is the folder that Files' paths are relative to.
-	Root    string
-	Files   []workflow.File
-	Notices []string
-	// Wanted are the paths of Files that were asked for; the others are there so that
+	Root string
+	Contents
+	// Wanted are the paths of files that were asked for; the others are there so that
 	// needs can name them. All of them where it is nil.
 	Wanted []string
 }
 
-// Wants tells whether a file was asked for.
-func (u Unit) Wants(path string) bool { return u.Wanted == nil || slices.Contains(u.Wanted, path) }
+// Wants tells whether a file was asked for. The workflow folder is with any of its
+// files.
+func (u Unit) Wants(path string) bool {
+	return u.Wanted == nil || path == workflow.Folder || slices.Contains(u.Wanted, path)
+}
 
 // Root is the root of the repository around dir: the nearest folder upwards that
 // holds workflow files or .git, or dir itself where there is none.
@@ -36,7 +38,7 @@ func Root(dir string) string {
 	}
 	for {
 		for _, name := range []string{workflow.Folder, workflow.SingleFile, ".git"} {
-			if _, err := os.Stat(filepath.Join(at, filepath.FromSlash(name))); err == nil {
+			if _, err := os.Lstat(filepath.Join(at, filepath.FromSlash(name))); err == nil {
 				return relative(at)
 			}
 		}
@@ -64,11 +66,11 @@ func relative(name string) string {
 func Find(paths []string) ([]Unit, error) {
 	var f finder
 	for _, p := range paths {
-		info, err := os.Stat(p)
-		if err != nil {
+		if _, err := os.Lstat(p); err != nil {
 			return nil, fmt.Errorf("%s: no such file or folder", p)
 		}
-		if info.IsDir() {
+		info, err := os.Stat(p)
+		if err == nil && info.IsDir() {
 			err = f.folder(filepath.Clean(p))
 		} else {
 			err = f.file(filepath.Clean(p))
@@ -77,7 +79,7 @@ func Find(paths []string) ([]Unit, error) {
 			return nil, err
 		}
 	}
-	if len(f.loose.Files) > 0 {
+	if !f.loose.empty() {
 		f.units = append(f.units, f.loose)
 	}
 	return f.units, nil
@@ -94,11 +96,11 @@ func (f *finder) folder(dir string) error {
 	if root, ok := rootOf(filepath.Join(dir, "x.yml")); ok {
 		return f.repository(root, nil)
 	}
-	files, _, err := Files(dir)
+	c, err := Files(dir)
 	if err != nil {
 		return err
 	}
-	if len(files) > 0 {
+	if !c.empty() {
 		return f.repository(dir, nil)
 	}
 	found := false
@@ -111,8 +113,8 @@ func (f *finder) folder(dir string) error {
 		case strings.HasPrefix(entry.Name(), "."), entry.Name() == "node_modules":
 			return fs.SkipDir
 		}
-		files, _, err := Files(name)
-		if err != nil || len(files) == 0 {
+		c, err := Files(name)
+		if err != nil || c.empty() {
 			return err
 		}
 		found = true
@@ -121,14 +123,13 @@ func (f *finder) folder(dir string) error {
 	if err != nil || found {
 		return err
 	}
-	files, notices, err := filesOfAny(dir)
-	if err != nil {
+	if c, err = filesOfAny(dir); err != nil {
 		return err
 	}
-	if len(files) == 0 {
+	if c.empty() {
 		return fmt.Errorf("%s holds no workflow files: neither %s nor %s", dir, workflow.Folder, workflow.SingleFile)
 	}
-	f.units = append(f.units, Unit{Root: dir, Files: files, Notices: notices})
+	f.units = append(f.units, Unit{Root: dir, Contents: c})
 	return nil
 }
 
@@ -137,17 +138,13 @@ func (f *finder) file(name string) error {
 	if root, ok := rootOf(name); ok {
 		return f.repository(root, []string{path.Join(workflow.Folder, filepath.Base(name))})
 	}
-	data, err := Read(name)
-	if err != nil {
-		return err
-	}
-	file := workflow.File{Path: filepath.ToSlash(name), Data: data}
+	slashed := filepath.ToSlash(name)
 	if filepath.Base(name) == workflow.SingleFile {
-		f.units = append(f.units, Unit{Files: []workflow.File{file}})
-		return nil
-	}
-	if !slices.ContainsFunc(f.loose.Files, func(o workflow.File) bool { return o.Path == file.Path }) {
-		f.loose.Files = append(f.loose.Files, file)
+		var c Contents
+		c.add(name, slashed)
+		f.units = append(f.units, Unit{Contents: c})
+	} else if !slices.Contains(f.loose.Paths(), slashed) {
+		f.loose.add(name, slashed)
 	}
 	return nil
 }
@@ -164,11 +161,11 @@ func (f *finder) repository(root string, wanted []string) error {
 			return nil
 		}
 	}
-	files, notices, err := Files(root)
+	c, err := Files(root)
 	if err != nil {
 		return err
 	}
-	f.units = append(f.units, Unit{Root: root, Files: files, Notices: notices, Wanted: wanted})
+	f.units = append(f.units, Unit{Root: root, Contents: c, Wanted: wanted})
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/litci/litci/pkg/workflow"
@@ -58,20 +59,92 @@ func TestLoad(t *testing.T) {
 
 func TestLoadOfWhatIsNoFolder(t *testing.T) {
 	t.Parallel()
-	dir := tree(t, map[string]string{"file": "", "linked/" + workflow.SingleFile: ""})
-	if err := os.Remove(filepath.Join(dir, "linked", workflow.SingleFile)); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(filepath.Join(dir, "gone"), filepath.Join(dir, "linked", workflow.SingleFile)); err != nil {
-		t.Fatal(err)
-	}
+	dir := tree(t, map[string]string{"file": ""})
 	for name, want := range map[string]string{
 		"nowhere": "folder " + filepath.Join(dir, "nowhere") + ": no such file or directory",
 		"file":    filepath.Join(dir, "file") + " is not a folder",
-		"linked":  "workflow file " + filepath.Join(dir, "linked", workflow.SingleFile) + ": no such file or directory",
 	} {
 		if _, err := Load(filepath.Join(dir, name)); err == nil || err.Error() != want {
 			t.Errorf("%s: %v, want %s", name, err, want)
+		}
+	}
+}
+
+// What is no plain file is a problem of its own, in the planner's words, and stops
+// no other file. A pipe without a writer is not opened: the test would not end.
+func TestLoadOfFilesThatAreNotRead(t *testing.T) {
+	t.Parallel()
+	dir := tree(t, map[string]string{workflow.Folder + "/sound.yml": "run: make", "elsewhere.yml": "run: make", workflow.Folder + "/folder.yml/x": ""})
+	at := func(name string) string { return filepath.Join(dir, filepath.FromSlash(workflow.Folder), name) }
+	for link, target := range map[string]string{"linked.yml": "../../elsewhere.yml", "loop.yml": "loop.yml", "gone.yml": "nowhere"} {
+		if err := os.Symlink(target, at(link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := syscall.Mkfifo(at("pipe.yml"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(at("secret.yml"), []byte("run: make"), 0); err != nil {
+		t.Fatal(err)
+	}
+	const link = "the file is a symbolic link; a workflow file must be a plain file"
+	want := map[string]string{
+		"folder.yml": "this is a folder; a workflow file must be a plain file",
+		"linked.yml": link, "loop.yml": link, "gone.yml": link,
+		"pipe.yml":   "this is a pipe, a socket or a device; a workflow file must be a plain file",
+		"secret.yml": "the file cannot be read: permission denied",
+	}
+	sound := 1
+	if os.Geteuid() == 0 { // root reads everything
+		delete(want, "secret.yml")
+		sound = 2
+	}
+	set, err := Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(set.Workflows) != sound || len(set.Problems) != len(want) || !set.Broken() {
+		t.Errorf("%d workflows, problems %v", len(set.Workflows), set.Problems)
+	}
+	for _, p := range set.Problems {
+		if message := want[strings.TrimPrefix(p.File, workflow.Folder+"/")]; p.Message != message {
+			t.Errorf("%s: %q, want %q", p.File, p.Message, message)
+		}
+	}
+}
+
+func TestLoadFollowsNoLinkToTheFolder(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ link, target, problem, notice string }{
+		{workflow.Folder, "../real", "the folder is a symbolic link, which is not followed", ""},
+		{workflow.Folder, "workflows", "the folder is a symbolic link, which is not followed", ""},
+		{".lightning", "real", "", ".lightning is a symbolic link, which is not followed."},
+	} {
+		dir := tree(t, map[string]string{"real/a.yml": "run: make", "real/workflows/a.yml": "run: make", workflow.SingleFile: "run: make"})
+		link := filepath.Join(dir, filepath.FromSlash(c.link))
+		if err := os.MkdirAll(filepath.Dir(link), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(c.target, link); err != nil {
+			t.Fatal(err)
+		}
+		set, err := Load(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(set.Workflows) != 1 || set.Workflows[0].Path != workflow.SingleFile {
+			t.Errorf("%s: workflows %v, want that of %s alone", c.link, set.Workflows, workflow.SingleFile)
+		}
+		var problem string
+		for _, p := range set.Problems {
+			problem += p.File + ": " + p.Message
+		}
+		want := c.problem
+		if want != "" {
+			want = c.link + ": " + want
+		}
+		if problem != want || strings.Join(set.Notices, " ") != c.notice {
+			t.Errorf("%s: problem %q, notices %q", c.link, problem, set.Notices)
 		}
 	}
 }
