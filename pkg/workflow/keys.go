@@ -101,7 +101,7 @@ func (r *reader) settings(w *Workflow) []field {
 			"env", "Environment variables of the jobs. Values are taken as they are written.",
 			func() shape {
 				return shape{
-					"type": []string{"object", "null"}, "propertyNames": shape{"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"},
+					"type": []string{"object", "null"}, "propertyNames": shape{"pattern": "^[A-Za-z_][A-Za-z0-9_]*$", "not": shape{"pattern": ownNames}},
 					"additionalProperties": shape{"type": []string{"string", "number", "boolean", "null"}},
 				}
 			},
@@ -222,9 +222,16 @@ func (r *reader) env(n *node) map[string]string {
 			r.errorf(e.at, "%s is no name of an environment variable: letters, digits and _ make one; write %s", quote(e.name), EnvName(e.name))
 			continue
 		}
+		if own(e.name) {
+			r.errorf(e.at, "the environment variable %s cannot be set: litci sets these itself; rename it", quote(e.name))
+			continue
+		}
 		if !e.value.scalar() {
 			r.errorf(e.value.at, "the value of the environment variable %s must be a text, not %s", e.name, e.value.describe())
 			continue
+		}
+		if e.name == "image" || e.name == "machine" {
+			r.warnf(e.at, "the environment variable %s holds the job's %s, and this value does not change it; rename it", e.name, e.name)
 		}
 		env[e.name] = e.value.text
 		size += len(e.name) + len(e.value.text)

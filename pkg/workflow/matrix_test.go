@@ -211,6 +211,24 @@ func TestMatrixErrors(t *testing.T) {
 	}
 }
 
+func TestRepeatedValues(t *testing.T) {
+	t.Parallel()
+	set := Load([]File{{Path: Folder + "/ci.yml", Data: []byte("run: make\nparametrize:\n  matrix:\n    n: [1]\n    a: [1, x, 1, X]\n")}})
+	var have []string
+	for _, p := range set.Problems {
+		if p.Severity == severityWarning {
+			have = append(have, line(p))
+		}
+	}
+	want := []string{
+		"ci.yml:5:15: warning: the number 1 is in the list of \"a\" twice; it is at line 5 already\n",
+		"ci.yml:5:18: warning: \"X\" in the list of \"a\" counts as \"x\", which is at line 5 already\n",
+	}
+	if !slices.Equal(have, want) {
+		t.Errorf("have %q, want %q", have, want)
+	}
+}
+
 func TestCheckNames(t *testing.T) {
 	t.Parallel()
 	push := Event{Kind: EventPush, Branch: "main"}

@@ -1,6 +1,9 @@
 package workflow
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // matrix reads parametrize. include and exclude stand beside matrix, as the
 // original spells it, or inside it, as GitHub does.
@@ -76,10 +79,15 @@ func (r *reader) axis(e entry, m *matrix) {
 // warnRepeated warns of a value that stands in its axis already.
 func (r *reader) warnRepeated(name string, v *node, before []*node) {
 	for _, b := range before {
-		if v.scalar() && b.scalar() && looseEqual(v, b) {
-			r.warnf(v.at, "the value %s of %s is the same as %s at line %d", v.describe(), quote(name), b.describe(), b.at.line)
-			return
+		switch {
+		case !v.scalar() || !b.scalar() || !looseEqual(v, b):
+			continue
+		case v.describe() == b.describe():
+			r.warnf(v.at, "%s is in the list of %s twice; it is at line %d already", v.describe(), quote(name), b.at.line)
+		default:
+			r.warnf(v.at, "%s in the list of %s counts as %s, which is at line %d already", v.describe(), quote(name), b.describe(), b.at.line)
 		}
+		return
 	}
 }
 
@@ -112,14 +120,26 @@ func shellNames() []string {
 	return []string{"BASHOPTS", "BASH_ENV", "ENV", "HOME", "IFS", "LD_LIBRARY_PATH", "LD_PRELOAD", "PATH", "PWD", "SHELLOPTS", "TMPDIR"}
 }
 
-// reserved refuses names that would hide a key of the workflow, or a variable that
-// the shell heeds.
+// ownNames is the pattern of the names of matrix parameters and environment
+// variables that litci sets itself: the launcher drops a workflow's own.
+const ownNames = `^(?:LITCI$|(?:GITHUB|LITCI|RUNNER)[^A-Za-z0-9])`
+
+// own tells whether a name becomes an environment variable that litci sets itself.
+func own(name string) bool {
+	name = EnvName(name)
+	return name == "LITCI" || strings.HasPrefix(name, "GITHUB_") || strings.HasPrefix(name, "LITCI_") || strings.HasPrefix(name, "RUNNER_")
+}
+
+// reserved refuses names that would hide a key of the workflow, a variable that
+// litci sets, or one that the shell heeds.
 func (r *reader) reserved(e entry) bool {
 	switch {
 	case e.name == "":
 		r.errorf(e.at, "a matrix parameter needs a name")
 	case e.name == "env", e.name == "run":
 		r.errorf(e.at, "a matrix parameter cannot be called %q", e.name)
+	case own(e.name):
+		r.errorf(e.at, "a matrix parameter cannot be called %s: it becomes the environment variable %s, and litci sets these itself; rename it", quote(e.name), quote(EnvName(e.name)))
 	case slices.Contains(shellNames(), EnvName(e.name)):
 		r.errorf(e.at, "a matrix parameter cannot be called %q: it becomes the environment variable %s, which the shell itself heeds; rename it", e.name, EnvName(e.name))
 	default:

@@ -122,7 +122,7 @@ func matrixShape() shape {
 		overrides[f.name] = value
 		axes[f.name] = shape{"type": "array", "minItems": 1, "items": value, "description": "Overrides \"" + f.name + "\" of the workflow."}
 	}
-	names := shape{"not": shape{"enum": append([]string{"env", "run", ""}, shellNames()...)}}
+	names := shape{"not": shape{"anyOf": []shape{{"enum": append([]string{"env", "run", ""}, shellNames()...)}, {"pattern": ownNames}}}}
 	list := func(about string, properties shape) shape {
 		return shape{"type": []string{"array", "null"}, "description": about, "items": shape{
 			"type": "object", "minProperties": 1, "propertyNames": names, "properties": properties,
