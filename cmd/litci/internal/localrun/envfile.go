@@ -1,6 +1,8 @@
 package localrun
 
 import (
+	"bufio"
+	"bytes"
 	"errors"
 	"maps"
 	"os"
@@ -18,16 +20,40 @@ func readEnv(name string) (map[string]string, error) {
 	if name == "" {
 		return nil, nil
 	}
-	file, err := os.Open(name)
+	info, err := os.Stat(name)
 	if err != nil {
 		return nil, useErrorf("--env-file %s: %w", name, errors.Unwrap(err))
 	}
-	defer file.Close()
-	values, err := gotenv.StrictParse(file)
-	if err != nil {
-		return nil, useErrorf("--env-file %s is no list of NAME=value lines", name)
+	if info.IsDir() {
+		return nil, useErrorf("--env-file %s is a folder, not a file with NAME=value lines", name)
 	}
-	return values, nil
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, useErrorf("--env-file %s: %w", name, errors.Unwrap(err))
+	}
+	values, err := gotenv.StrictParse(bytes.NewReader(text))
+	if err == nil {
+		return values, nil
+	}
+	fault := "it is neither NAME=value nor a comment, or its quotation mark is not closed"
+	if errors.Is(err, bufio.ErrTooLong) {
+		fault = "it is longer than 64 KiB"
+	}
+	return nil, useErrorf("--env-file %s, line %d: %s", name, faultyLine(text), fault)
+}
+
+// faultyLine is the number of the first line that text cannot be parsed up to. The
+// parser's own errors quote lines, and so values, and do not count them.
+func faultyLine(text []byte) int {
+	sound, lines, end := 0, 0, 0
+	for line := range bytes.Lines(text) {
+		lines, end = lines+1, end+len(line)
+		// A value in quotes may go over lines: what fails may be sound with the next one.
+		if _, err := gotenv.StrictParse(bytes.NewReader(text[:end])); err == nil {
+			sound = lines
+		}
+	}
+	return sound + 1
 }
 
 // addEnv puts variables into a job's environment: stronger than the workflow's env,
