@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/signal"
 	"runtime"
@@ -84,6 +85,9 @@ func runHere(cmd *cobra.Command, options localrun.Options, asJSON bool, junit st
 	if options.Branch != "" && options.Event == "" {
 		return usageError{errors.New("--branch has a meaning only with --event")}
 	}
+	if err := checkWritable(junit); err != nil {
+		return usageError{fmt.Errorf("--junit %s: %w", junit, err)}
+	}
 	signals, stop := twice(cmd.Context())
 	defer stop()
 	report, err := localrun.Run(signals, options)
@@ -110,6 +114,31 @@ func runHere(cmd *cobra.Command, options localrun.Options, asJSON bool, junit st
 	}
 	if err == nil && !report.Passed() {
 		err = statusError(exitFailed)
+	}
+	return err
+}
+
+// checkWritable finds out whether a file can be written later, and leaves it as it
+// is. What is neither a file nor a folder, as a pipe, is not opened before its time.
+func checkWritable(name string) error {
+	if name == "" {
+		return nil
+	}
+	info, err := os.Stat(name)
+	if err == nil && !info.Mode().IsRegular() && !info.IsDir() {
+		return nil
+	}
+	isNew := errors.Is(err, fs.ErrNotExist)
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o666)
+	if err == nil {
+		err = file.Close()
+	}
+	if err == nil && isNew {
+		err = os.Remove(name)
+	}
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return at.Err // the name stands before it
 	}
 	return err
 }

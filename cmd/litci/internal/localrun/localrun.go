@@ -72,6 +72,11 @@ func Run(signals Signals, o Options) (*Report, error) {
 	for i := range jobs {
 		addEnv(&jobs[i], values)
 	}
+	if len(jobs) > 0 {
+		if err := prepareLogDir(o.LogDir); err != nil {
+			return nil, err
+		}
+	}
 	report := newReport(planned, jobs, why)
 	for _, text := range append(slices.Clone(t.notices), planned.Notices...) {
 		show.Note("note: " + text)

@@ -137,13 +137,27 @@ func (r *Report) Passed() bool { return r.Conclusion == flow.Success || r.Conclu
 
 func seconds(d time.Duration) float64 { return float64(d.Milliseconds()) / 1000 }
 
-// readLogs takes the jobs' logs from where the watcher stored them.
-func (r *Report) readLogs(ctx context.Context, logs *bus.Objects, dir string) error {
-	if dir != "" {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return fmt.Errorf("--log-dir: %w", err)
+// prepareLogDir makes the folder for logs and tries it: whoever asked for logs is not
+// told after an hour of work that there is no place for them.
+func prepareLogDir(dir string) error {
+	if dir == "" {
+		return nil
+	}
+	err := os.MkdirAll(dir, 0o755)
+	if err == nil {
+		var trial *os.File
+		if trial, err = os.CreateTemp(dir, ".litci-"); err == nil {
+			err = errors.Join(trial.Close(), os.Remove(trial.Name()))
 		}
 	}
+	if err != nil {
+		return useErrorf("--log-dir: %w", err)
+	}
+	return nil
+}
+
+// readLogs takes the jobs' logs from where the watcher stored them.
+func (r *Report) readLogs(ctx context.Context, logs *bus.Objects, dir string) error {
 	for i := range r.Jobs {
 		if err := r.Jobs[i].readLog(ctx, logs, dir, i); err != nil {
 			return fmt.Errorf("log of %s: %w", r.Jobs[i].Check, err)
