@@ -41,6 +41,7 @@ func (r *reader) workflow(n *node, file string) (w Workflow, ok bool) {
 	}
 	var m matrix
 	r.object(n, "a workflow", r.workflowKeys(&w, &m))
+	r.expressions(n)
 	if n.find("run") == nil {
 		r.errorf(n.at, "the workflow has no \"run\": the script that it runs")
 	}

@@ -166,6 +166,10 @@ func (c *converter) convert(n ast.Node, depth int) *node {
 		return &node{kind: stringKind, at: at, text: n.Value.Value}
 	case *ast.StringNode:
 		if n.Token.Type == token.SingleQuoteType || n.Token.Type == token.DoubleQuoteType {
+			if strings.Contains(n.Value, "\x00") {
+				// Only an escape can make one. No environment and no file name holds it.
+				c.reader.errorf(at, "the text holds the character NUL, which no text of a workflow may")
+			}
 			return &node{kind: stringKind, at: at, text: n.Value}
 		}
 		return plainScalar(at, withTabs(n.Token))

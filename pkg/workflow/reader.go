@@ -18,7 +18,12 @@ const maxProblems = 50
 
 // reader reads nodes into the language's types and collects what is wrong.
 type reader struct {
-	path     string
+	path string
+	// source is the decoded text of the file.
+	source string
+	// searched are the texts in which expressions were looked for: the workflows of a
+	// file share its defaults.
+	searched map[*node]bool
 	problems []flow.Problem
 	// broken says that an error was found since it was last set to false.
 	broken bool
@@ -44,13 +49,7 @@ func (r *reader) warnf(at position, format string, args ...any) {
 // add keeps the first problems of each severity; what comes after is counted only
 // by a last one that says so.
 func (r *reader) add(at position, severity, message string) {
-	count := 0
-	for _, p := range r.problems {
-		if p.Severity == severity {
-			count++
-		}
-	}
-	switch {
+	switch count := r.count(severity); {
 	case count == maxProblems:
 		r.problems = append(r.problems, flow.Problem{
 			File: r.path, Severity: severity, Message: fmt.Sprintf("more than %d %ss; the rest is not shown", maxProblems, severity),
@@ -60,6 +59,15 @@ func (r *reader) add(at position, severity, message string) {
 			File: r.path, Line: at.line, Column: at.column, Severity: severity, Message: message,
 		})
 	}
+}
+
+func (r *reader) count(severity string) (n int) {
+	for _, p := range r.problems {
+		if p.Severity == severity {
+			n++
+		}
+	}
+	return n
 }
 
 // object reads a mapping by its fields. what names it in messages.

@@ -88,11 +88,11 @@ func notStructural() map[string]string {
 		"23-two-documents.yml": yaml, "24-unclosed-bracket.yml": yaml, "25-unclosed-quote.yml": yaml,
 		"26-indentation.yml": yaml, "27-alias-unknown.yml": yaml, "28-alias-bomb.yml": yaml, "29-alias-of-itself.yml": yaml,
 		"30-deep.yml": yaml, "50-nested-mapping.yml": yaml, "51-merge-key.yml": yaml, "52-tag.yml": yaml,
-		"56-list-as-key.yml": yaml, "57-blank-lines.yml": yaml, "58-long-key.yml": yaml,
+		"56-list-as-key.yml": yaml, "57-blank-lines.yml": yaml, "58-long-key.yml": yaml, "63-nul.yml": yaml,
 		"35-exclude-unknown.yml": refer, "38-colliding-names.yml": refer, "39-too-many.yml": refer, "59-equal-names.yml": refer,
 		"42-needs.yml": refer, "43-circle.yml": refer, "44-circle.yml": refer,
 		"48-workflows-in-folder.yml": place,
-		"47-unquoted-versions.yml":   warning, "55-useless-filters.yml": warning,
+		"47-unquoted-versions.yml":   warning, "55-useless-filters.yml": warning, "62-expressions.yml": warning,
 	}
 }
 

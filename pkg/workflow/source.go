@@ -45,6 +45,7 @@ func (r *reader) parse(data []byte) (root *node) {
 	if !ok {
 		return nil
 	}
+	r.source = text
 	// A panic of the library, should an input find one, stays the fault of that file.
 	defer func() {
 		if p := recover(); p != nil {

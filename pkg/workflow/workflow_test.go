@@ -193,6 +193,29 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// What several workflows share is warned of once.
+func TestExpressionsInDefaults(t *testing.T) {
+	t.Parallel()
+	set := Load([]File{{Path: SingleFile, Data: []byte(`
+defaults: {image: "a:${{ matrix.a }}"}
+workflows:
+  - {name: a, run: make}
+  - {name: b, run: "echo \x24{{ github.ref }} ${{ github.event.number }}"}
+`)}})
+	var have []string
+	for _, p := range set.Problems {
+		have = append(have, line(p))
+	}
+	want := []string{
+		SingleFile + `:2:22: warning: litci has no expressions, so "${{ matrix.a }}" stays as it is; for one image a job, call a parameter of the matrix "image" and list them there` + "\n",
+		SingleFile + `:5:20: warning: litci has no expressions, so "${{ github.ref }}" stays as it is; write the environment variable $GITHUB_REF` + "\n",
+		SingleFile + `:5:47: warning: litci has no expressions, so "${{ github.event.number }}" stays as it is; write it in bash` + "\n",
+	}
+	if !slices.Equal(have, want) || len(set.Workflows) != 2 {
+		t.Errorf("have %q, want %q", have, want)
+	}
+}
+
 func TestTooManyFiles(t *testing.T) {
 	t.Parallel()
 	var files []File
