@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strconv"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -71,7 +72,8 @@ file has an error, or the run was interrupted, 2 wrong use.`,
 	flags.StringVar(&options.Event, "event", "", "let the triggers decide: push, pull_request or merge_group (default: run every workflow, as pull_request)")
 	flags.StringVar(&options.Branch, "branch", "", "with --event, the pushed branch, or the base branch (default: the branch that is checked out, or the default branch)")
 	flags.StringVar(&options.EnvFile, "env-file", "", "file with NAME=value lines for the jobs, whose values are masked in logs")
-	flags.IntVar(&options.Slots, "slots", runtime.NumCPU(), "jobs at once")
+	options.Slots = runtime.NumCPU()
+	flags.Var((*slotCount)(&options.Slots), "slots", "jobs at once")
 	flags.StringVar(&options.Executor, "executor", "local", "where jobs run")
 	flags.BoolVarP(&options.Board.Output, "verbose", "v", false, "show what the jobs write")
 	flags.StringVar(&options.LogDir, "log-dir", "", "folder that gets a file with each job's log")
@@ -80,6 +82,23 @@ file has an error, or the run was interrupted, 2 wrong use.`,
 	flags.StringVar(&logLevel, "log-level", "error", "what the services say: debug, info, warn or error")
 	return cmd
 }
+
+// slotCount is the value of --slots.
+type slotCount int
+
+func (s *slotCount) Set(text string) error {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		return errors.New("the number of jobs at once is a whole number, at least 1")
+	}
+	*s = slotCount(n)
+	return nil
+}
+
+// Type names the value in help.
+func (s *slotCount) Type() string { return "int" }
+
+func (s *slotCount) String() string { return strconv.Itoa(int(*s)) }
 
 func runHere(cmd *cobra.Command, options localrun.Options, asJSON bool, junit string) error {
 	if options.Branch != "" && options.Event == "" {
