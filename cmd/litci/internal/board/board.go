@@ -259,20 +259,27 @@ func (b *Board) Close() {
 	}
 }
 
-// first puts those jobs in front that run, then those that wait.
+// first puts those jobs in front that run, then those that did not pass, then those
+// that wait: at the end, what is left to see is what went wrong.
 func first(jobs []*Job) []*Job {
 	rank := func(j *Job) int {
 		switch {
-		case j.Result != nil:
-			return 2
-		case j.State == flow.Queued:
+		case j.failed():
 			return 1
+		case j.Result != nil:
+			return 3
+		case j.State == flow.Queued:
+			return 2
 		}
 		return 0
 	}
 	sorted := slices.Clone(jobs)
 	slices.SortStableFunc(sorted, func(x, y *Job) int { return rank(x) - rank(y) })
 	return sorted
+}
+
+func (j *Job) failed() bool {
+	return j.Result != nil && j.Result.Conclusion != flow.Success && j.Result.Conclusion != flow.Skip
 }
 
 func counted(n int, noun string) string {

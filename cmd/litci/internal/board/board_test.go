@@ -69,11 +69,11 @@ func TestTerminalShowsWhatRunsFirstAndABar(t *testing.T) {
 	if out.Len() > 0 {
 		t.Errorf("written before the first picture: %q", out.String())
 	}
-	b.draw(2)
+	b.draw(space{2, true, true})
 	words := func(text string) string { return strings.Join(strings.Fields(text), " ") }
 	have := words(regexp.MustCompile(`0\.[0-9]s`).ReplaceAllString(out.String(), "T"))
 	want := wrapOff + `●  running         T  ci.yml / job 5  compiling
-·  queued                ci.yml / job 2
+✗  timed_out       1m 05s  ci.yml / job 1
    and 4 more
 ████████░░░░░░░░░░░░░░░░  2 of 6 jobs, 1 running, 1 not passed  T
 ` + wrapOn
@@ -81,7 +81,7 @@ func TestTerminalShowsWhatRunsFirstAndABar(t *testing.T) {
 		t.Errorf("have\n%s\nwant\n%s", have, words(want))
 	}
 	out.Reset()
-	b.draw(6)
+	b.draw(space{6, true, true})
 	if !strings.HasPrefix(out.String(), "\x1b[4A\x1b[J") {
 		t.Errorf("the picture before, of four lines, is not erased: %q", out.String())
 	}
@@ -90,6 +90,43 @@ func TestTerminalShowsWhatRunsFirstAndABar(t *testing.T) {
 	}
 	if strings.Contains(out.String(), "\x1b[3") {
 		t.Errorf("colours although none were asked for: %q", out.String())
+	}
+}
+
+// The picture that stays shows what failed, however few rows there are.
+func TestFailuresStayInSight(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	b := New(Options{Out: &out, Live: true})
+	b.Plan(plan(40))
+	now := time.Now()
+	for i := range 40 {
+		conclusion := flow.Success
+		if i == 7 || i == 39 {
+			conclusion = flow.Failure
+		}
+		b.Result(flow.Result{Job: fmt.Sprintf("run-%d", i), Check: fmt.Sprintf("ci.yml / job %d", i), Conclusion: conclusion, StartedAt: now, FinishedAt: now})
+	}
+	b.Close()
+	for _, want := range []string{"ci.yml / job 7\n", "ci.yml / job 39\n", "ci.yml / job 0\n", "and 20 more"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
+	}
+}
+
+// A picture taller than the terminal could not be erased. The cursor has a line below.
+func TestPictureFitsLowTerminals(t *testing.T) {
+	t.Parallel()
+	for height := 2; height <= 50; height++ {
+		var out strings.Builder
+		b := New(Options{Out: &out, Live: true})
+		b.Plan(plan(60))
+		b.draw(spaceOf(height))
+		jobs := strings.Count(out.String(), "queued")
+		if jobs < max(1, height-4) || b.lines+1 > height || height > 3 && !strings.Contains(out.String(), fmt.Sprintf("and %d more", 60-jobs)) {
+			t.Errorf("height %d: %d jobs in a picture of %d lines:\n%s", height, jobs, b.lines, out.String())
+		}
 	}
 }
 

@@ -34,14 +34,33 @@ const (
 	wrapOn  = "\x1b[?7h"
 )
 
-// room is how many jobs fit on the terminal.
-func (b *Board) room() int {
+// usual is the height of a terminal that does not tell its own.
+const usual = 24
+
+// space is what fits on a terminal: so many jobs, the line on hidden ones, the bar.
+type space struct {
+	jobs      int
+	more, bar bool
+}
+
+// room is the space on the terminal.
+func (b *Board) room() space {
 	if f, ok := b.options.Out.(*os.File); ok {
-		if _, height, err := term.GetSize(int(f.Fd())); err == nil && height > 6 {
-			return height - 4
+		if _, height, err := term.GetSize(int(f.Fd())); err == nil && height > 0 {
+			return spaceOf(height)
 		}
 	}
-	return 20
+	return spaceOf(usual)
+}
+
+// spaceOf is the space in a height, whose last line is the cursor's. One line is left
+// free where there are enough; there is always a job to be seen.
+func spaceOf(height int) space {
+	s := space{jobs: max(1, height-3), more: height >= 4, bar: height >= 3}
+	if height > 6 {
+		s.jobs--
+	}
+	return s
 }
 
 func (b *Board) erase() {
@@ -52,14 +71,14 @@ func (b *Board) erase() {
 }
 
 // draw shows the jobs that fit, those that run first, and the bar.
-func (b *Board) draw(room int) {
+func (b *Board) draw(room space) {
 	if len(b.jobs) == 0 {
 		return
 	}
 	jobs, hidden := b.jobs, 0
-	if len(jobs) > room {
-		hidden = len(jobs) - room
-		jobs = first(jobs)[:room]
+	if len(jobs) > room.jobs {
+		hidden = len(jobs) - room.jobs
+		jobs = first(jobs)[:room.jobs]
 	}
 	var text strings.Builder
 	for _, j := range jobs {
@@ -70,10 +89,12 @@ func (b *Board) draw(room int) {
 		}
 		text.WriteByte('\n')
 	}
-	if hidden > 0 {
+	if hidden > 0 && room.more {
 		fmt.Fprintf(&text, "   and %d more\n", hidden)
 	}
-	text.WriteString(b.bar())
+	if room.bar {
+		text.WriteString(b.bar())
+	}
 	b.erase()
 	fmt.Fprint(b.options.Out, wrapOff+text.String()+wrapOn)
 	b.lines = strings.Count(text.String(), "\n")
@@ -86,7 +107,7 @@ func (b *Board) bar() string {
 		switch {
 		case j.Result == nil && j.State != flow.Queued:
 			running++
-		case j.Result != nil && j.Result.Conclusion != flow.Success && j.Result.Conclusion != flow.Skip:
+		case j.failed():
 			failed++
 		}
 	}
