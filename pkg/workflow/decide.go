@@ -81,24 +81,30 @@ func (w Workflow) decide(e Event) (d Decision, paths bool) {
 	}
 	because := "the workflow listens to " + t.Event
 	if filter != nil {
+		because = fmt.Sprintf("%s %s is %s", what, name, filter.verdict(name))
 		if !filter.Includes(name) {
-			return Decision{Listed: true, Reason: fmt.Sprintf("%s %s is not selected by %s", what, name, filter)}, false
+			return Decision{Listed: true, Reason: because}, false
 		}
-		because = fmt.Sprintf("%s %s is selected by %s", what, name, filter)
 	}
 	// A tag has no changed files: GitHub does not look at paths for tags.
 	if t.Paths == nil || e.Tag != "" {
 		return Decision{Listed: true, Triggered: true, Reason: because}, false
 	}
+	d, some, none := Decision{Listed: true}, "a changed file is selected by ", "no changed file is selected by "
+	if t.Paths.Ignore {
+		some, none = "a changed file is not ignored by ", "every changed file is ignored by "
+	}
 	switch {
 	case t.Paths.IncludesAny(e.Changed):
-		return Decision{Listed: true, Triggered: true, Reason: "a changed file is selected by " + t.Paths.String()}, true
+		d.Triggered, d.Reason = true, some+t.Paths.String()
 	case !e.ChangedKnown:
-		return Decision{Listed: true, Triggered: true, Reason: "the changed files are not known in full, so " + t.Paths.String() + " is not applied"}, true
+		d.Triggered, d.Reason = true, "the changed files are not known in full, so "+t.Paths.String()+" is not applied"
 	case len(e.Changed) == 0:
-		return Decision{Listed: true, Reason: "no file is changed, and " + t.Paths.String() + " wants one"}, true
+		d.Reason = "no file is changed, and " + t.Paths.String() + " wants one"
+	default:
+		d.Reason = none + t.Paths.String()
 	}
-	return Decision{Listed: true, Reason: "no changed file is selected by " + t.Paths.String()}, true
+	return d, true
 }
 
 // listens finds the trigger for an event, or says why there is none.

@@ -26,7 +26,7 @@ func (r *reader) expressions(n *node) {
 		case "parametrize":
 			r.expressionsIn(e.value, func(string) string { return "write every value out" })
 		case "concurrency":
-			r.expressionsIn(e.value, func(string) string { 
+			r.expressionsIn(e.value, func(string) string {
 				return "all runs share the group; without the key a newer commit replaces the older one of its pull request"
 			})
 		}

@@ -285,6 +285,18 @@ func (f *Filter) Includes(name string) bool {
 	return f.Ignore
 }
 
+// verdict says what the filter does with a name, after "is": "ignored by tags-ignore [v*]".
+func (f *Filter) verdict(name string) string {
+	verb := "selected by "
+	if f.Ignore {
+		verb = "ignored by "
+	}
+	if f.Includes(name) == f.Ignore {
+		verb = "not " + verb
+	}
+	return verb + f.String()
+}
+
 // IncludesAny tells whether one of the names gets through: paths selects by one
 // included file, paths-ignore skips only when all are ignored.
 func (f *Filter) IncludesAny(names []string) bool {
