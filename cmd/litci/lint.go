@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"io"
@@ -96,20 +97,24 @@ func check(units []worktree.Unit) findings {
 
 // print writes the problems to out and what people read beside them to words.
 func (f findings) print(out, words io.Writer, format string) error {
+	var text bytes.Buffer // which takes everything; only out can fail
 	switch format {
 	case "json":
-		if err := printJSON(out, f); err != nil {
+		if err := printJSON(&text, f); err != nil {
 			return err
 		}
 	case "github":
 		for _, p := range f.Problems {
-			fmt.Fprintln(out, annotation(p))
+			fmt.Fprintln(&text, annotation(p))
 		}
 	default:
 		for _, p := range f.Problems {
-			fmt.Fprintln(out, problemLine(p))
-			f.excerpt(out, p)
+			fmt.Fprintln(&text, problemLine(p))
+			f.excerpt(&text, p)
 		}
+	}
+	if _, err := text.WriteTo(out); err != nil {
+		return fmt.Errorf("output: %w", err)
 	}
 	for _, n := range f.notices {
 		fmt.Fprintln(words, n)

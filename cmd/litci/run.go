@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -121,12 +120,10 @@ func runHere(cmd *cobra.Command, options localrun.Options, asJSON bool, junit st
 	}
 	// What is known is said, even where something went wrong on the way.
 	if asJSON {
-		encoder := json.NewEncoder(cmd.OutOrStdout())
-		encoder.SetEscapeHTML(false)
-		err = errors.Join(err, encoder.Encode(report))
+		err = errors.Join(err, printJSON(cmd.OutOrStdout(), report))
 	} else {
 		out := cmd.OutOrStdout()
-		report.Print(out, isTerminal(out) && os.Getenv("NO_COLOR") == "")
+		err = errors.Join(err, report.Print(out, isTerminal(out) && os.Getenv("NO_COLOR") == ""))
 	}
 	if junit != "" {
 		err = errors.Join(err, writeJUnit(junit, report))

@@ -1,6 +1,7 @@
 package localrun
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"io"
@@ -14,16 +15,21 @@ import (
 
 // Print shows the report to people: why each job that began did not pass, with what
 // of its log matters, then a table of all jobs.
-func (r *Report) Print(out io.Writer, color bool) {
+func (r *Report) Print(out io.Writer, color bool) error {
+	var text bytes.Buffer // which takes everything; only out can fail
 	for _, job := range r.Jobs {
 		if job.failed() && job.begun() {
-			job.printReason(out, color)
+			job.printReason(&text, color)
 		}
 	}
 	if len(r.Jobs) > 0 {
-		r.printTable(out, color)
+		r.printTable(&text, color)
 	}
-	fmt.Fprintln(out, r.summary())
+	fmt.Fprintln(&text, r.summary())
+	if _, err := text.WriteTo(out); err != nil {
+		return fmt.Errorf("output: %w", err)
+	}
+	return nil
 }
 
 // begun tells a job that was started from one that the run's end came before.

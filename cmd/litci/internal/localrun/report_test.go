@@ -74,7 +74,9 @@ func TestEveryJobThatDidNotPassHasItsReason(t *testing.T) {
 		{Check: "late", Conclusion: flow.Cancelled, Cause: flow.CauseStopped, Message: "not begun"},
 	}}
 	var out strings.Builder
-	r.Print(&out, false)
+	if err := r.Print(&out, false); err != nil {
+		t.Fatal(err)
+	}
 	reasons, _, _ := strings.Cut(out.String(), "Job ")
 	want := "quiet: exit 3\n\nslow: timed out after 1m0s\n\n    1 | waiting\n\nrefused: refused: no such machine\n\nwordless: infrastructure\n\n"
 	if reasons != want {
