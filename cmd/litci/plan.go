@@ -95,10 +95,23 @@ func describe(e *workflow.Event, flags *pflag.FlagSet) error {
 			return fmt.Errorf("--%s goes with --event %s, not with %s", name, kind, e.Kind)
 		}
 	}
-	if e.Tag == "" && e.Branch == "" {
-		return errors.New("--branch is empty")
+	if actions := workflow.PullRequestActions(); e.Action != "" && !slices.Contains(actions, e.Action) {
+		return fmt.Errorf("--action %s is no action of pull requests%s", e.Action, workflow.Suggestion(e.Action, actions))
 	}
-	if e.Tag != "" {
+	if short, ok := strings.CutPrefix(e.Branch, "refs/heads/"); ok {
+		return fmt.Errorf("--branch %s: a branch is named without refs/heads/; write --branch %s", e.Branch, short)
+	}
+	if short, ok := strings.CutPrefix(e.Tag, "refs/tags/"); ok {
+		return fmt.Errorf("--tag %s: a tag is named without refs/tags/; write --tag %s", e.Tag, short)
+	}
+	switch {
+	case flags.Changed("tag") && flags.Changed("branch"):
+		return errors.New("--tag and --branch exclude each other: a push is of one of them")
+	case flags.Changed("tag") && e.Tag == "":
+		return errors.New("--tag is empty")
+	case e.Tag == "" && e.Branch == "":
+		return errors.New("--branch is empty")
+	case e.Tag != "":
 		e.Branch = ""
 	}
 	return nil

@@ -46,7 +46,7 @@ func (s *Set) checkNeeds(names map[string]bool) {
 			if !names[need] {
 				message = fmt.Sprintf("\"needs\" names %s, which is no workflow of this commit", quote(need))
 				if hint := nearest(need, known); hint != "" {
-					message += suggestion(need, known)
+					message += Suggestion(need, known)
 				} else if hint := nearestFile(need, known); hint != "" {
 					message += "; did you mean \"" + hint + "\"?"
 				}

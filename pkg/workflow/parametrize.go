@@ -182,7 +182,7 @@ func (r *reader) checkMatrix(m matrix) {
 	for _, item := range m.exclude {
 		for _, e := range item.entries {
 			if !slices.Contains(axes, e.name) {
-				s := suggestion(e.name, axes)
+				s := Suggestion(e.name, axes)
 				if s == "" {
 					s = ": no combination has it"
 				}

@@ -101,7 +101,7 @@ func (r *reader) unknownKey(e entry, what string, names []string) {
 		r.errorf(e.at, "unknown key %s in %s; %s", quote(e.name), what, hint)
 		return
 	}
-	if s := suggestion(e.name, names); s != "" {
+	if s := Suggestion(e.name, names); s != "" {
 		r.errorf(e.at, "unknown key %s in %s%s", quote(e.name), what, s)
 		return
 	}
@@ -152,7 +152,7 @@ func (r *reader) word(n *node, key string, words ...string) (string, bool) {
 		}
 	}
 	if n.kind == stringKind {
-		if s := suggestion(n.text, words); s != "" {
+		if s := Suggestion(n.text, words); s != "" {
 			r.errorf(n.at, "%q cannot be %s%s", key, n.describe(), s)
 			return "", false
 		}

@@ -2,8 +2,9 @@ package workflow
 
 import "strings"
 
-// suggestion is the part of a message that names what was probably meant, or "".
-func suggestion(word string, known []string) string {
+// Suggestion is the part of a message that names which of the known words was
+// probably meant, as in: ; did you mean "opened"? It is empty where none is near.
+func Suggestion(word string, known []string) string {
 	if best := nearest(word, known); best != "" {
 		return "; did you mean \"" + best + "\"?"
 	}

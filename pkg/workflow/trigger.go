@@ -43,6 +43,14 @@ func knownTypes() []string {
 	return []string{"opened", "synchronize", "reopened", "ready_for_review", "converted_to_draft", "labeled", "unlabeled", "edited"}
 }
 
+// PullRequestActions are the actions of GitHub's pull_request event, those to which
+// no workflow can listen among them (GitHub's "Webhook events and payloads").
+func PullRequestActions() []string {
+	return append(knownTypes(),
+		"assigned", "auto_merge_disabled", "auto_merge_enabled", "closed", "demilestoned", "dequeued", "enqueued", "locked", "milestoned",
+		"review_request_removed", "review_requested", "unassigned", "unlocked")
+}
+
 func knownEvents() []string { return []string{EventPullRequest, EventPush, EventMergeGroup} }
 
 // triggerKey is the key with the events.
@@ -99,7 +107,7 @@ func (r *reader) event(name string, at position) bool {
 	case "schedule", "workflow_dispatch", "workflow_call", "repository_dispatch", "workflow_run", "release":
 		r.errorf(at, "the event %q starts nothing here; known are %s", name, strings.Join(knownEvents(), ", "))
 	default:
-		s := suggestion(name, knownEvents())
+		s := Suggestion(name, knownEvents())
 		if s == "" {
 			s = "; known are " + strings.Join(knownEvents(), ", ")
 		}
