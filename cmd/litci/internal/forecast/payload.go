@@ -1,6 +1,7 @@
 package forecast
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -75,7 +76,15 @@ type side struct {
 // ReadPayload reads the body of a pull_request, push or merge_group webhook.
 func ReadPayload(data []byte) (Payload, error) {
 	var b body
-	if err := json.Unmarshal(data, &b); err != nil {
+	err := json.Unmarshal(data, &b)
+	var mismatch *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &mismatch) && mismatch.Field == "", err == nil && !bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")):
+		return Payload{}, errors.New("the payload is JSON, but no object")
+	case mismatch != nil:
+		// The library would name Go's types.
+		return Payload{}, fmt.Errorf("it is no pull_request, push or merge_group event: its %q cannot be a JSON %s", mismatch.Field, mismatch.Value)
+	case err != nil:
 		return Payload{}, fmt.Errorf("not JSON: %w", err)
 	}
 	switch {
