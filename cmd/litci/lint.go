@@ -105,6 +105,7 @@ func (f findings) print(out, words io.Writer, format string) error {
 		}
 	case "github":
 		for _, p := range f.Problems {
+			p.File = worktree.FromRoot(p.File) // whatever folder the step works in
 			fmt.Fprintln(&text, annotation(p))
 		}
 	default:

@@ -38,7 +38,7 @@ func Root(dir string) string {
 	}
 	for {
 		for _, name := range []string{workflow.Folder, workflow.SingleFile, ".git"} {
-			if _, err := os.Lstat(filepath.Join(at, filepath.FromSlash(name))); err == nil {
+			if exists(filepath.Join(at, filepath.FromSlash(name))) {
 				return relative(at)
 			}
 		}
@@ -47,6 +47,35 @@ func Root(dir string) string {
 		}
 		at = filepath.Dir(at)
 	}
+}
+
+// FromRoot is the path of a file, slashed, as the git repository around it names it.
+// Outside of git it is seen from the root of the repository around the current
+// folder, and as it is where it lies elsewhere.
+func FromRoot(name string) string {
+	full, err := filepath.Abs(name)
+	if err != nil {
+		return name
+	}
+	root := filepath.Dir(full)
+	for !exists(filepath.Join(root, ".git")) {
+		if filepath.Dir(root) == root {
+			if root, err = filepath.Abs(Root(".")); err != nil {
+				return name
+			}
+			break
+		}
+		root = filepath.Dir(root)
+	}
+	if short, err := filepath.Rel(root, full); err == nil && filepath.IsLocal(short) {
+		return filepath.ToSlash(short)
+	}
+	return name
+}
+
+func exists(name string) bool {
+	_, err := os.Lstat(name)
+	return err == nil
 }
 
 // relative is a path as seen from the current folder.
