@@ -163,7 +163,7 @@ func (f findings) excerpt(out io.Writer, p flow.Problem) {
 
 // problemLine is a problem as compilers write theirs, so that editors find its place.
 func problemLine(p flow.Problem) string {
-	place := p.File
+	place := worktree.Printable(p.File)
 	if p.Line > 0 {
 		place += fmt.Sprintf(":%d:%d", p.Line, p.Column)
 	}

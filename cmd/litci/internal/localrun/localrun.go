@@ -218,9 +218,9 @@ func (f filled) Read(p []byte) (n int, err error) {
 }
 
 func problemText(p flow.Problem) string {
-	where := p.File
+	where := worktree.Printable(p.File)
 	if p.Line > 0 {
-		where = fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column)
+		where += fmt.Sprintf(":%d:%d", p.Line, p.Column)
 	}
 	if where == "" {
 		return p.Severity + ": " + p.Message

@@ -7,7 +7,10 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/litci/litci/pkg/workflow"
 )
@@ -47,6 +50,15 @@ func Root(dir string) string {
 		}
 		at = filepath.Dir(at)
 	}
+}
+
+// Printable is a file's name for a terminal: quoted as in Go where it holds what a
+// terminal would obey, or what would end the line.
+func Printable(name string) string {
+	if utf8.ValidString(name) && !strings.ContainsFunc(name, func(c rune) bool { return !unicode.IsPrint(c) }) {
+		return name
+	}
+	return strconv.Quote(name)
 }
 
 // FromRoot is the path of a file, slashed, as the git repository around it names it.

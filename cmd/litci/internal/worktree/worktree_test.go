@@ -148,3 +148,15 @@ func TestLoadFollowsNoLinkToTheFolder(t *testing.T) {
 		}
 	}
 }
+
+func TestNamesForATerminal(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		"a b/ü.yml": "a b/ü.yml", `a"b.yml`: `a"b.yml`, "": "",
+		"a\nb.yml": `"a\nb.yml"`, "\x1b[31m.yml": `"\x1b[31m.yml"`, "a\u202eb.yml": `"a\u202eb.yml"`, "\xff.yml": `"\xff.yml"`,
+	} {
+		if have := Printable(name); have != want {
+			t.Errorf("%q is shown as %s, want %s", name, have, want)
+		}
+	}
+}
