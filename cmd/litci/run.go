@@ -40,7 +40,8 @@ they would for a push of the branch that is checked out, or a pull request of it
 Ctrl-C stops the jobs, within ten seconds; a second one ends them at once.
 
 Exit status: 0 all jobs passed or there was nothing to run, 1 a job failed, a workflow
-file has an error, or the run was interrupted, 2 wrong use.`,
+file has an error, the run was interrupted, or its result could not be written, 2 wrong
+use.`,
 		Example: `  litci run
   litci run --workflow tests.yml --only python=3.12
   litci run --event push --branch main --junit report.xml`,
