@@ -110,7 +110,8 @@ func TestSignInByCredentials(t *testing.T) {
 	user, userID := pair(nkeys.CreateUser)
 	encode := func(claims interface {
 		Encode(nkeys.KeyPair) (string, error)
-	}, by nkeys.KeyPair) string {
+	}, by nkeys.KeyPair,
+	) string {
 		t.Helper()
 		token, err := claims.Encode(by)
 		if err != nil {
