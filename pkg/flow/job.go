@@ -2,6 +2,7 @@ package flow
 
 import (
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -85,6 +86,12 @@ type Resources struct {
 	CPU    string `json:"cpu,omitempty"`
 	Memory string `json:"memory,omitempty"`
 	GPUs   int    `json:"gpus,omitempty"`
+}
+
+// OwnVariable tells whether an environment variable of a job is litci's to set:
+// workflows may set CI and everything else, but none of these names.
+func OwnVariable(name string) bool {
+	return name == "LITCI" || strings.HasPrefix(name, "GITHUB_") || strings.HasPrefix(name, "RUNNER_") || strings.HasPrefix(name, "LITCI_")
 }
 
 // AttemptID names this attempt.

@@ -2,7 +2,8 @@ package workflow
 
 import (
 	"slices"
-	"strings"
+
+	"github.com/litci/litci/pkg/flow"
 )
 
 // matrix reads parametrize. include and exclude stand beside matrix, as the
@@ -125,10 +126,7 @@ func shellNames() []string {
 const ownNames = `^(?:LITCI$|(?:GITHUB|LITCI|RUNNER)[^A-Za-z0-9])`
 
 // own tells whether a name becomes an environment variable that litci sets itself.
-func own(name string) bool {
-	name = EnvName(name)
-	return name == "LITCI" || strings.HasPrefix(name, "GITHUB_") || strings.HasPrefix(name, "LITCI_") || strings.HasPrefix(name, "RUNNER_")
-}
+func own(name string) bool { return flow.OwnVariable(EnvName(name)) }
 
 // reserved refuses names that would hide a key of the workflow, a variable that
 // litci sets, or one that the shell heeds.

@@ -88,12 +88,6 @@ func serverOf(url string) server {
 	return server{url, url + "/api/v3", url + "/api/graphql"}
 }
 
-// reserved says that a variable is litci's to set: users may set CI and
-// everything else, but none of these names.
-func reserved(name string) bool {
-	return name == "LITCI" || strings.HasPrefix(name, "GITHUB_") || strings.HasPrefix(name, "RUNNER_") || strings.HasPrefix(name, "LITCI_")
-}
-
 // environment is what a job's script finds set: the workflow's own variables with
 // the matrix parameters, image and machine, and the variables by which tools
 // recognise CI (GitHub's "Variables reference"). GITHUB_ACTIONS stays unset: some
@@ -101,7 +95,7 @@ func reserved(name string) bool {
 func environment(job flow.Job, server server) map[string]string {
 	env := map[string]string{"CI": "true"}
 	for name, value := range job.Env {
-		if !reserved(name) {
+		if !flow.OwnVariable(name) {
 			env[name] = value
 		}
 	}
@@ -167,7 +161,7 @@ func notes(job flow.Job, kind string) []string {
 	}
 	var ignored []string
 	for name := range job.Env {
-		if reserved(name) {
+		if flow.OwnVariable(name) {
 			ignored = append(ignored, name)
 		}
 	}
