@@ -21,6 +21,7 @@ import (
 	"github.com/litci/litci/cmd/litci/internal/webhook"
 	"github.com/litci/litci/pkg/config"
 	"github.com/litci/litci/pkg/daemon"
+	"github.com/litci/litci/pkg/executor/local"
 	"github.com/litci/litci/pkg/fakegithub"
 	"github.com/litci/litci/services/ingress"
 	"github.com/litci/litci/services/launcher"
@@ -196,6 +197,17 @@ func (d *Demo) Wait(ctx context.Context) error {
 // NATS is the address of the server, with the file whose key lets people tail it.
 func (d *Demo) NATS() (address, key string) { return d.mesh.Server.URL(), d.mesh.Server.TailKeyFile }
 
+// endJobs ends what still runs, since nobody will take it up, and removes it.
+func (d *Demo) endJobs() error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
+	defer cancel()
+	jobs, err := local.Open(d.config, d.options.Log)
+	if err != nil {
+		return err
+	}
+	return errors.Join(mesh.EndJobs(ctx, jobs, time.Second, nil), mesh.RemoveJobs(ctx, jobs))
+}
+
 // Close ends everything that Open started.
 func (d *Demo) Close() error {
 	var failed error
@@ -206,11 +218,7 @@ func (d *Demo) Close() error {
 	}
 	if d.mesh != nil {
 		d.mesh.Close()
-		// Nobody will take up what still runs.
-		ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
-		defer cancel()
-		_, err := mesh.StopJobs(ctx, d.config, time.Second, d.options.Log)
-		failed = errors.Join(failed, err)
+		failed = errors.Join(failed, d.endJobs())
 	}
 	if d.hub != nil {
 		failed = errors.Join(failed, d.hub.Close())

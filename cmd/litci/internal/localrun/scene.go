@@ -99,7 +99,9 @@ func open(ctx context.Context, o Options, masks []string) (s *scene, err error) 
 func (s *scene) close() error {
 	failed := errors.Join(s.launcher.stop(), s.watcher.stop())
 	if s.executor != nil {
-		failed = errors.Join(failed, s.clear())
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		failed = errors.Join(failed, mesh.RemoveJobs(ctx, s.executor))
 	}
 	if s.mesh != nil {
 		s.mesh.Close()
@@ -108,27 +110,6 @@ func (s *scene) close() error {
 		failed = errors.Join(failed, os.RemoveAll(s.dir))
 	}
 	return failed
-}
-
-// clear removes the jobs, which may have made folders that only the executor knows
-// how to delete.
-func (s *scene) clear() error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	handles, err := s.handles(ctx)
-	for _, h := range handles {
-		err = errors.Join(err, s.executor.Remove(ctx, h))
-	}
-	return err
-}
-
-// handles are those of all jobs that the executor has.
-func (s *scene) handles(ctx context.Context) ([]executor.Handle, error) {
-	lister, ok := s.executor.(executor.Lister)
-	if !ok {
-		return nil, fmt.Errorf("executor %s cannot list its jobs", s.executor.Name())
-	}
-	return lister.List(ctx)
 }
 
 // followed is the bus as the board sees it.

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/litci/litci/cmd/litci/internal/board"
-	"github.com/litci/litci/pkg/executor"
+	"github.com/litci/litci/cmd/litci/internal/mesh"
 	"github.com/litci/litci/pkg/flow"
 )
 
@@ -36,7 +36,7 @@ func (s *scene) interrupt(hard context.Context, show *board.Board, follow *follo
 	failed := s.launcher.stop()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(hard), grace+slack)
 	defer cancel()
-	if err := s.end(ctx, hard); err != nil {
+	if err := mesh.EndJobs(ctx, s.executor, grace, hard.Done()); err != nil {
 		return errors.Join(failed, err)
 	}
 	// The watcher reads the rest of the logs and says how the jobs ended.
@@ -67,63 +67,4 @@ func started(jobs []board.Job) bool {
 		}
 	}
 	return false
-}
-
-// end stops every job and returns when none is left that runs or could begin.
-func (s *scene) end(ctx, hard context.Context) error {
-	if err := s.stopAll(ctx, grace); err != nil {
-		return err
-	}
-	over := hard.Done()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		left, err := s.left(ctx)
-		if err != nil || left == 0 {
-			return err
-		}
-		select {
-		case <-over:
-			over = nil
-			if err := s.stopAll(ctx, 0); err != nil {
-				return err
-			}
-		case <-ctx.Done():
-			return fmt.Errorf("%s did not end when stopped", count(left, "job"))
-		case <-tick.C:
-		}
-	}
-}
-
-func (s *scene) stopAll(ctx context.Context, grace time.Duration) error {
-	handles, err := s.handles(ctx)
-	for _, h := range handles {
-		err = errors.Join(err, s.executor.Stop(ctx, h, grace))
-	}
-	return err
-}
-
-// left counts the jobs that run, or may begin. One that was prepared when the
-// launcher ended, and never began, is removed.
-func (s *scene) left(ctx context.Context) (int, error) {
-	handles, err := s.handles(ctx)
-	if err != nil {
-		return 0, err
-	}
-	left := 0
-	for _, h := range handles {
-		state, err := s.executor.Observe(ctx, h)
-		if err != nil {
-			return 0, err
-		}
-		if state.Phase == executor.Pending {
-			err = s.executor.Remove(ctx, h)
-		}
-		if errors.Is(err, executor.ErrRunning) || state.Phase == executor.Running {
-			left++
-		} else if err != nil {
-			return 0, err
-		}
-	}
-	return left, nil
 }
