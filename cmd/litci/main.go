@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/litci/litci/pkg/config"
 	"github.com/litci/litci/pkg/daemon"
@@ -74,10 +76,34 @@ Start with "litci demo": it shows the whole system at work without an account.`,
 	}
 	root.SetVersionTemplate("litci {{.Version}}\n")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+		return usageErrorOf(cmd, plainFlagError(err))
 	})
-	root.AddCommand(newDemo(), newUp(), newLint(), newSchema(), newPlan(), newExplain(), newRun(), newFakeGitHub(), newBench(), newProvision(), newNATSServer(), newSupervise())
+	root.AddCommand(newDemo(), newUp(), newLint(), newSchema(), newPlan(), newExplain(), newRun(),
+		newJobs(), newLogs(), newCancel(), newRerun(), newDLQ(), newReplay(), newLimits(), newTail(), newTop(), newDoctor(),
+		newFakeGitHub(), newBench(), newChaos(), newHealth(), newProvision(), newNATSServer(), newSupervise(), newShim())
 	return root
+}
+
+// plainFlagError says in plain words which values a flag takes.
+func plainFlagError(err error) error {
+	var invalid *pflag.InvalidValueError
+	if !errors.As(err, &invalid) {
+		return err
+	}
+	why := errors.Unwrap(err).Error() // a value of our own says it plainly itself
+	var number *strconv.NumError
+	switch kind := invalid.GetFlag().Value.Type(); {
+	case kind == "duration":
+		why = "want a time such as 90s, 10m or 2h"
+	case !errors.As(err, &number):
+	case kind == "bool":
+		why = "want true or false"
+	case kind == "float64":
+		why = "want a number"
+	default:
+		why = "want a whole number"
+	}
+	return fmt.Errorf("--%s %s: %s", invalid.GetFlag().Name, invalid.GetValue(), why)
 }
 
 // noArgs refuses arguments as wrong use.

@@ -225,3 +225,46 @@ func TestJobPageWorksWithoutJavaScript(t *testing.T) {
 		t.Errorf("the page lacks the log: %s", text)
 	}
 }
+
+// The picture of docs/operations.md: a job that failed, with its log. Compressed it is
+// what a page may weigh.
+func TestReportPageOfTheDocumentation(t *testing.T) {
+	w := newWorld(t, map[string]string{
+		"tests.yml": `name: Tests
+parametrize:
+  matrix:
+    python: ["3.11", "3.12"]
+run: |
+  echo "collected 4 items"
+  echo
+  echo "tests/test_cart.py ..F.                                            [100%]"
+  echo
+  echo "    def test_discount_is_applied():"
+  echo ">       assert total(cart, discount=10) == 90"
+  echo "E       AssertionError: assert 100 == 90"
+  echo
+  echo "tests/test_cart.py:17: AssertionError"
+  echo "1 failed, 3 passed in 0.12s"
+  exit 1
+`,
+	})
+	w.up()
+	w.openPull()
+	if verdict := w.untilVerdict(); verdict != "failure" {
+		t.Errorf("verdict is %s", verdict)
+	}
+	page := ""
+	for _, c := range w.github.State().CheckRuns {
+		if strings.Contains(c.Name, "3.12") {
+			page = c.DetailsURL
+		}
+	}
+	ctx := browser(t)
+	do(t, ctx, chromedp.EmulateViewport(1000, 760), chromedp.Navigate(page), chromedp.WaitVisible(chromedp.CSS("#log")))
+	eventually(t, ctx, `document.getElementById("log").textContent.includes("AssertionError: assert 100 == 90")`)
+	picture := get(t, ctx, chromedp.FullScreenshot(100))
+	if len(picture) < 10<<10 || len(picture) > 200<<10 {
+		t.Errorf("the picture has %d bytes", len(picture))
+	}
+	screenshot(t, ctx, "report-page.png")
+}

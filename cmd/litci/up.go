@@ -6,8 +6,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/litci/litci/cmd/litci/internal/mesh"
-	"github.com/litci/litci/pkg/bus"
 	"github.com/litci/litci/pkg/config"
+	"github.com/litci/litci/pkg/executor/docker/shim"
 	"github.com/litci/litci/pkg/executor/local"
 )
 
@@ -54,33 +54,6 @@ Every flag can be given as an environment variable: --nats-url is LITCI_NATS_URL
 	return cmd
 }
 
-func newProvision() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "provision",
-		Short: "Create litci's streams and consumers on a NATS server",
-		Long:  "Creates what is missing of litci's streams, consumers, buckets and object stores, and leaves what exists as it is.",
-		Args:  noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := config.Load(cmd.Flags(), config.Options{DotEnv: ".env"}, "provision")
-			if err != nil {
-				return err
-			}
-			log, err := cfg.Logger()
-			if err != nil {
-				return err
-			}
-			b, err := bus.Connect(cfg.Bus("provision"), log, nil)
-			if err != nil {
-				return err
-			}
-			defer b.Close()
-			return b.Provision(cmd.Context(), bus.Provision{Replicas: cfg.NATS.Replicas, Bytes: cfg.NATS.MaxBytes})
-		},
-	}
-	config.AddFlags(cmd.Flags(), "nats")
-	return cmd
-}
-
 // newNATSServer is the server of litci up as a process of its own: tests and the
 // chaos harness kill it apart from the services.
 func newNATSServer() *cobra.Command {
@@ -123,6 +96,23 @@ func newSupervise() *cobra.Command {
 		Hidden: true,
 		RunE: func(_ *cobra.Command, args []string) error {
 			if code := local.Supervise(args[0]); code != 0 {
+				return statusError(code)
+			}
+			return nil
+		},
+	}
+}
+
+// newShim is the entrypoint of the Docker executor's containers, into which this
+// program is copied.
+func newShim() *cobra.Command {
+	return &cobra.Command{
+		Use:    "shim",
+		Short:  "Run the job of the container that this is in",
+		Args:   cobra.NoArgs,
+		Hidden: true,
+		RunE: func(*cobra.Command, []string) error {
+			if code := shim.Run(); code != 0 {
 				return statusError(code)
 			}
 			return nil

@@ -4,10 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/litci/litci/cmd/litci/internal/loopback"
 	"github.com/litci/litci/pkg/fakegithub"
 	"github.com/litci/litci/pkg/fakegithub/fakegithubtest"
 )
@@ -33,6 +34,8 @@ type world struct {
 	repo   string // the git repository
 	hook   string // where the mesh listens for webhooks
 	admin  string
+	secret string // of the webhook
+	key    []byte // the App's, PEM
 	env    []string
 }
 
@@ -47,7 +50,7 @@ const (
 // workflow files.
 func newWorld(t *testing.T, workflows map[string]string) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), hook: freeAddress(t), admin: freeAddress(t)}
+	w := &world{t: t, dir: t.TempDir(), hook: freeAddress(t), admin: freeAddress(t), secret: "hook-" + rand.Text()}
 	w.repo = filepath.Join(w.dir, "repo")
 	files := filepath.Join(w.repo, ".lightning", "workflows")
 	if err := os.MkdirAll(files, 0o755); err != nil {
@@ -66,7 +69,7 @@ func newWorld(t *testing.T, workflows map[string]string) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.github, err = fakegithub.New(fakegithub.Config{AppID: 1, PrivateKey: key, WebhookURL: "http://" + w.hook + "/webhook", WebhookSecret: "secret"})
+	w.github, err = fakegithub.New(fakegithub.Config{AppID: 1, PrivateKey: key, WebhookURL: "http://" + w.hook + "/webhook", WebhookSecret: w.secret})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,9 +85,10 @@ func newWorld(t *testing.T, workflows map[string]string) *world {
 	})
 	w.url = server.URL
 	keyFile := filepath.Join(w.dir, "app.pem")
-	w.write(keyFile, string(fakegithub.EncodeKey(key)))
+	w.key = fakegithub.EncodeKey(key)
+	w.write(keyFile, string(w.key))
 	w.env = append(os.Environ(),
-		"LITCI_WEBHOOK_SECRET=secret", "LITCI_APP_ID=1", "LITCI_PRIVATE_KEY_FILE="+keyFile, "LITCI_GITHUB_URL="+w.url,
+		"LITCI_WEBHOOK_SECRET="+w.secret, "LITCI_APP_ID=1", "LITCI_PRIVATE_KEY_FILE="+keyFile, "LITCI_GITHUB_URL="+w.url,
 		"LITCI_DATA="+filepath.Join(w.dir, "data"), "LITCI_ACK_WAIT=2s", "LITCI_LOG_FORMAT=json", "LITCI_NATS_MAX_BYTES=1073741824",
 	)
 	return w
@@ -107,15 +111,17 @@ func (w *world) git(args ...string) {
 	}
 }
 
+// ports are those of all worlds of this process.
+var ports = loopback.New()
+
 // freeAddress is a loopback address that nobody listens on.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := ports.Take()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return address
 }
 
 // up starts the whole mesh as one process and waits until it is ready.

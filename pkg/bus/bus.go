@@ -9,16 +9,20 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 )
 
@@ -26,6 +30,9 @@ import (
 type Config struct {
 	// Name is the client's name on the server: the service.
 	Name string
+	// Role is the one of Users whose permissions the connection has; default Name. The
+	// server's answers go to an inbox that only this user may read.
+	Role string
 	// URL is a comma-separated list of server addresses.
 	URL string
 	// Creds is a credentials file, NKey a seed file; User and Password are the plain
@@ -42,6 +49,13 @@ type Config struct {
 	// through this Bus: the time after which a crashed service's message is
 	// delivered again. 0 keeps the defaults.
 	AckWait time.Duration
+	// Once makes Connect fail where no server answers at once: for commands that
+	// somebody waits for.
+	Once bool
+	// Tracing makes the spans of a service; nil makes none.
+	Tracing func(service string) trace.TracerProvider
+	// MeasureEvery is how often consumers are measured; default 10 s.
+	MeasureEvery time.Duration
 	// InProcess connects to a server of this process without a socket.
 	InProcess nats.InProcessConnProvider
 }
@@ -55,6 +69,12 @@ var ErrConflict = errors.New("key was changed by somebody else")
 // ErrPlanned says that the run was planned before.
 var ErrPlanned = errors.New("run is already planned")
 
+// ErrDenied says that the server refuses the sign-in, or what was asked of it.
+var ErrDenied = errors.New("permission refused")
+
+// ErrUnprovisioned says that the server has none of litci's streams.
+var ErrUnprovisioned = errors.New("the server has no streams of litci")
+
 // Bus is a connection to the streams. It is safe for concurrent use.
 type Bus struct {
 	nc      *nats.Conn
@@ -62,11 +82,14 @@ type Bus struct {
 	log     *zap.Logger
 	metrics *metrics
 	ackWait time.Duration
+	tracing func(service string) trace.TracerProvider
 
-	runs          *KV
+	measureEvery time.Duration
+
+	runs, slots   *KV
 	logs, sources *Objects
-	// denied is the last permission that the server refused, nil or a string.
-	denied atomic.Pointer[string]
+	refused       *refusals
+	awaited       awaited
 }
 
 // publishTimeout bounds a publish whose context has no deadline of its own.
@@ -74,15 +97,23 @@ const publishTimeout = 5 * time.Second
 
 // Connect returns a Bus that keeps trying to reach the server for as long as it
 // lives: a server that is away makes it unready and never ends it. Only a
-// configuration that cannot work is an error.
+// configuration that cannot work is an error; with Once so is a server that does
+// not answer.
 func Connect(cfg Config, log *zap.Logger, registry prometheus.Registerer) (*Bus, error) {
-	b := &Bus{log: log, ackWait: cfg.AckWait, metrics: newMetrics(registry)}
-	options, err := b.options(cfg)
+	user := cmp.Or(cfg.Role, cfg.Name)
+	b := &Bus{
+		log: log, ackWait: cfg.AckWait, tracing: cfg.Tracing, metrics: newMetrics(), measureEvery: cmp.Or(cfg.MeasureEvery, measureEvery),
+		refused: newRefusals(cfg, user, log),
+	}
+	options, err := b.options(cfg, user)
 	if err != nil {
 		return nil, err
 	}
 	b.nc, err = nats.Connect(cfg.URL, options...)
 	if err != nil {
+		if isSignIn(err) {
+			err = fmt.Errorf("%w: the sign-in of %s %s: %w", ErrDenied, user, b.refused.key, err)
+		}
 		return nil, fmt.Errorf("nats at %s: %w", redact(cfg.URL), err)
 	}
 	b.js, err = jetstream.New(b.nc, jetstream.WithDefaultTimeout(publishTimeout))
@@ -90,35 +121,36 @@ func Connect(cfg Config, log *zap.Logger, registry prometheus.Registerer) (*Bus,
 		b.nc.Close()
 		return nil, fmt.Errorf("jetstream: %w", err)
 	}
-	b.runs = &KV{bucketRuns, kept(func(ctx context.Context) (jetstream.KeyValue, error) { return b.js.KeyValue(ctx, bucketRuns) })}
+	b.metrics.register(registry, b.nc)
+	b.runs, b.slots = b.bucket(bucketRuns), b.bucket(bucketSlots)
 	b.logs, b.sources = b.objects(objectsLogs), b.objects(objectsSource)
 	return b, nil
 }
 
-func (b *Bus) options(cfg Config) ([]nats.Option, error) {
+func (b *Bus) options(cfg Config, user string) ([]nats.Option, error) {
 	options := []nats.Option{
 		nats.Name("litci-" + cfg.Name),
 		nats.MaxReconnects(-1),
-		nats.RetryOnFailedConnect(true),
-		nats.ReconnectWait(500 * time.Millisecond),
-		// A private inbox keeps other users of the account from reading the answers.
-		nats.CustomInboxPrefix("_INBOX_" + cfg.Name),
+		nats.RetryOnFailedConnect(!cfg.Once),
+		nats.CustomReconnectDelay(func(attempts int) time.Duration {
+			return min(time.Duration(attempts)*500*time.Millisecond, 2*time.Second) + rand.N(100*time.Millisecond)
+		}),
+		// The operator may let the user in after all.
+		nats.IgnoreAuthErrorAbort(),
+		nats.CustomInboxPrefix(inbox(user)),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
 				b.log.Warn("nats connection lost", zap.Error(err))
 			}
 		}),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { b.refused.unreachable(err) }),
+		nats.ConnectHandler(func(*nats.Conn) { b.refused.connected() }),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
-			b.denied.Store(nil)
+			b.refused.connected()
+			b.metrics.reconnects.Inc()
 			b.log.Info("nats connection is back", zap.String("server", nc.ConnectedUrlRedacted()))
 		}),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			if errors.Is(err, nats.ErrPermissionViolation) {
-				text := err.Error()
-				b.denied.Store(&text)
-			}
-			b.log.Warn("nats reports", zap.Error(err))
-		}),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { b.refused.hear(err) }),
 	}
 	switch {
 	case cfg.Creds != "":
@@ -159,18 +191,46 @@ func redact(list string) string {
 	return strings.Join(parts, ",")
 }
 
-// Ready returns nil while the server answers and refuses nothing.
+// Ready returns nil while the server answers, refuses nothing, and has what this
+// process uses.
 func (b *Bus) Ready() error {
+	if err := b.refused.stands(forgiven); err != nil {
+		return err
+	}
 	if status := b.nc.Status(); status != nats.CONNECTED {
 		if err := b.nc.LastError(); err != nil {
 			return fmt.Errorf("nats is %s: %w", strings.ToLower(status.String()), err)
 		}
 		return fmt.Errorf("nats is %s", strings.ToLower(status.String()))
 	}
-	if denied := b.denied.Load(); denied != nil {
-		return errors.New(*denied)
+	if what := b.awaited.first(); what != "" {
+		return errors.New("waiting for " + what)
 	}
 	return nil
+}
+
+// Check asks the server once whether it has litci's streams and lets this user
+// read them.
+func (b *Bus) Check(ctx context.Context) error {
+	ctx, cancel := withTimeout(ctx, publishTimeout)
+	defer cancel()
+	_, err := b.js.KeyValue(ctx, bucketRuns)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, jetstream.ErrBucketNotFound), errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+		return fmt.Errorf("%w: %w", ErrUnprovisioned, err)
+	}
+	return b.Refusal(err)
+}
+
+// Refusal puts what the server refused in the place of err, which is then only the
+// answer that never came.
+func (b *Bus) Refusal(err error) error {
+	if refused := b.refused.stands(explains); err != nil && refused != nil {
+		return refused
+	}
+	return err
 }
 
 // Close sends what is buffered and ends the connection. Consumers must have
@@ -182,6 +242,43 @@ func (b *Bus) Close() {
 		}
 	}
 	b.nc.Close()
+}
+
+// Provisioned waits until the server has litci's streams, or ctx ends.
+func (b *Bus) Provisioned(ctx context.Context) error {
+	return b.await(ctx, "litci's streams; litci provision makes them", func(ctx context.Context) error {
+		_, err := b.js.KeyValue(ctx, bucketRuns) // the last that is made
+		return b.Refusal(err)
+	})
+}
+
+// awaited is what a process waits for.
+type awaited struct {
+	mu   sync.Mutex
+	what []string
+}
+
+func (a *awaited) add(what string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.what = append(a.what, what)
+}
+
+func (a *awaited) remove(what string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if at := slices.Index(a.what, what); at >= 0 {
+		a.what = slices.Delete(a.what, at, at+1)
+	}
+}
+
+func (a *awaited) first() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.what) == 0 {
+		return ""
+	}
+	return a.what[0]
 }
 
 // await calls try until it works or ctx ends, and logs what it waits for once.
@@ -199,6 +296,8 @@ func (b *Bus) await(ctx context.Context, what string, try func(context.Context) 
 		}
 		if !told {
 			told = true
+			b.awaited.add(what)
+			defer b.awaited.remove(what)
 			b.log.Warn("waiting for "+what, zap.Error(err))
 		}
 		select {

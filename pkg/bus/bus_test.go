@@ -292,6 +292,9 @@ func TestPoolHasItsOwnConsumerAndStarSeesAll(t *testing.T) {
 		}
 	}
 	consume(t, b, flow.Jobs, bus.Consumer{Service: "launcher"}, take("launcher"))
+	if err := b.Provision(t.Context(), bus.Provision{Pools: []string{"gpu"}}); err != nil {
+		t.Fatal(err)
+	}
 	consume(t, b, flow.Jobs, bus.Consumer{Service: "launcher", Pool: "gpu"}, take("gpu"))
 	consume(t, b, flow.Jobs, bus.Consumer{Service: "reporter", Durable: "reporter-jobs", Pool: "*"}, take("reporter"))
 	p, jobs := plan("dddddddddddddddddddd", 2)

@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/litci/litci/pkg/flow"
 )
@@ -21,8 +24,8 @@ type Consumer struct {
 	Service string
 	// Durable is the consumer's name on the server; default Service.
 	Durable string
-	// Pool takes the messages of a named pool, through a durable of its own; "*" takes
-	// those of every pool together with the unnamed one's.
+	// Pool takes the messages of a named pool, through a durable of its own, which
+	// provisioning made; "*" takes those of every pool together with the unnamed one's.
 	Pool string
 	// Places is how many messages are in hand at most; default 16. No more are
 	// fetched than there are free places.
@@ -32,6 +35,22 @@ type Consumer struct {
 	Hold bool
 	// GiveUp is the age of a message at which a failure is final; default 24 h.
 	GiveUp time.Duration
+	// LastWord is called with a message that becomes a dead letter, before it does, so
+	// that the service can tell people that nothing comes of it; see LastWord. Its error
+	// brings the message again. Nil says nothing.
+	LastWord func(ctx context.Context, data []byte, cause error) error
+}
+
+// LastWord makes a Consumer's LastWord of a function that takes the message. What
+// cannot be decoded has no last word.
+func LastWord[T flow.Message](say func(ctx context.Context, msg T, cause error) error) func(context.Context, []byte, error) error {
+	return func(ctx context.Context, data []byte, cause error) error {
+		var msg T
+		if json.Unmarshal(data, &msg) != nil {
+			return nil
+		}
+		return say(ctx, msg, cause)
+	}
 }
 
 // Meta is what the bus knows of the message in hand.
@@ -92,16 +111,21 @@ type consumer struct {
 	opt     Consumer
 	subject string
 	log     *zap.Logger
+	spans   trace.TracerProvider
+	backlog backlog
 	pull    jetstream.Consumer
 	ackWait time.Duration
 
 	places chan struct{}
-	// suspects has room for one: what is suspected of taking the process down runs
-	// without another of its kind.
-	suspects chan struct{}
-	wait     sync.WaitGroup
-	mu       sync.Mutex
-	inHand   map[uint64]jetstream.Msg
+	// suspects is the room for what is suspected of taking the process down, suspected
+	// how many have room or wait for it.
+	suspects  *semaphore.Weighted
+	suspected atomic.Int64
+	wait      sync.WaitGroup
+	mu        sync.Mutex
+	inHand    map[uint64]jetstream.Msg
+	// failures are how often each message failed here; waiting is no failure.
+	failures map[uint64]int
 }
 
 func open(ctx context.Context, b *Bus, subject string, opt Consumer) (*consumer, error) {
@@ -121,34 +145,32 @@ func open(ctx context.Context, b *Bus, subject string, opt Consumer) (*consumer,
 		opt.Durable += "-" + opt.Pool
 	}
 	c := &consumer{
-		bus: b, opt: opt, subject: subject, log: b.log.Named(opt.Service),
-		places: make(chan struct{}, opt.Places), suspects: make(chan struct{}, 1), inHand: map[uint64]jetstream.Msg{},
+		bus: b, opt: opt, subject: subject, log: b.log.Named(opt.Service), spans: b.providerOf(opt.Service),
+		places: make(chan struct{}, opt.Places), suspects: semaphore.NewWeighted(company), inHand: map[uint64]jetstream.Msg{}, failures: map[uint64]int{},
 	}
-	err := b.await(ctx, "consumer "+streamName+"/"+opt.Durable, func(ctx context.Context) error {
-		var err error
+	remedy := "litci provision"
+	if own {
+		remedy += " --pool " + opt.Pool
+	}
+	err := b.await(ctx, "consumer "+streamName+"/"+opt.Durable+"; "+remedy+" makes it", func(ctx context.Context) (err error) {
 		c.pull, err = b.js.Consumer(ctx, streamName, opt.Durable)
-		if own && errors.Is(err, jetstream.ErrConsumerNotFound) {
-			d := durable{name: opt.Durable, filters: []string{subject}, ackWait: time.Minute}
-			if b.ackWait > 0 {
-				d.ackWait = b.ackWait
-			}
-			c.pull, err = b.js.CreateConsumer(ctx, streamName, d.config())
-		}
-		return err
+		return b.Refusal(err)
 	})
 	if err != nil {
 		return nil, err
 	}
 	c.ackWait = c.pull.CachedInfo().Config.AckWait
+	b.metrics.zero(family(subject), opt.Service)
 	return c, nil
 }
 
 func (c *consumer) run(ctx context.Context, handle func(context.Context, []byte) error) error {
 	work, cancel := c.workContext(ctx)
 	defer cancel()
-	beats := make(chan struct{})
 	stopped := make(chan struct{})
-	go func() { defer close(beats); c.heartbeat(stopped) }()
+	var beside sync.WaitGroup
+	beside.Go(func() { c.heartbeat(stopped) })
+	beside.Go(func() { c.measure(stopped) })
 
 	for ctx.Err() == nil {
 		n := c.free(ctx)
@@ -164,7 +186,7 @@ func (c *consumer) run(ctx context.Context, handle func(context.Context, []byte)
 	}
 	c.wait.Wait()
 	close(stopped)
-	<-beats
+	beside.Wait()
 	return nil
 }
 
@@ -236,28 +258,39 @@ func (c *consumer) process(stop, work context.Context, msg jetstream.Msg, handle
 		return
 	}
 	meta := Meta{Stream: info.Stream, Sequence: info.Sequence.Stream, Delivered: info.NumDelivered, Stored: info.Timestamp}
-	label := family(c.subject)
+	label, m := family(c.subject), c.bus.metrics
 	began := time.Now()
+	if meta.Delivered == 1 {
+		c.backlog.read(meta.Stored)
+		m.hop.WithLabelValues(label, c.opt.Service).Observe(max(began.Sub(meta.Stored).Seconds(), 0))
+	} else {
+		m.redelivered.WithLabelValues(label, c.opt.Service).Inc()
+	}
 	c.hold(meta.Sequence, msg)
-	c.bus.metrics.inHand.WithLabelValues(label).Inc()
+	m.inHand.WithLabelValues(label, c.opt.Service).Inc()
 	defer func() {
-		c.bus.metrics.inHand.WithLabelValues(label).Dec()
-		c.bus.metrics.seconds.WithLabelValues(label).Observe(time.Since(began).Seconds())
+		m.inHand.WithLabelValues(label, c.opt.Service).Dec()
+		m.seconds.WithLabelValues(label, c.opt.Service).Observe(time.Since(began).Seconds())
 	}()
 
-	err = c.guarded(work, meta, msg, handle)
+	traced, ended := c.processing(work, msg, meta)
+	err = c.guarded(traced, meta, msg, handle)
 	c.release(meta.Sequence)
-	outcome := c.settle(stop, msg, meta, err)
-	c.bus.metrics.messages.WithLabelValues(label, outcome).Inc()
+	outcome := c.settle(stop, traced, msg, meta, err)
+	ended(outcome, err)
+	if outcome == "dropped" && errors.Is(err, errPoison) {
+		c.unmark(work, meta)
+	}
+	m.messages.WithLabelValues(label, c.opt.Service, outcome).Inc()
 }
 
 // guarded runs the handler; a panic is an error like any other, and a message
 // that takes the process down again and again is a poison.
 func (c *consumer) guarded(ctx context.Context, meta Meta, msg jetstream.Msg, handle func(context.Context, []byte) error) (err error) {
 	if meta.Delivered > 1 {
-		clearMark, poisoned := c.mark(ctx, meta)
-		if poisoned {
-			return Drop(errors.New("poison: the service crashed again and again with this message in hand, at last with this one alone"))
+		clearMark, err := c.mark(ctx, meta)
+		if err != nil {
+			return Drop(err)
 		}
 		defer clearMark()
 	}
@@ -281,21 +314,28 @@ func (c *consumer) release(seq uint64) {
 	delete(c.inHand, seq)
 }
 
+// beatTurns is into how many parts the heartbeats of one interval are cut: thousands
+// at once would keep everything else waiting.
+const beatTurns = 20
+
 // heartbeat keeps what is in hand: the ack wait is then how long a crash goes
-// unnoticed, and not how long work may take.
+// unnoticed, and not how long work may take. Each message has its turn once in a
+// third of the ack wait.
 func (c *consumer) heartbeat(stopped <-chan struct{}) {
-	tick := time.NewTicker(max(c.ackWait/3, 100*time.Millisecond))
+	tick := time.NewTicker(max(c.ackWait/3, 100*time.Millisecond) / beatTurns)
 	defer tick.Stop()
-	for {
+	for turn := uint64(0); ; turn = (turn + 1) % beatTurns {
 		select {
 		case <-stopped:
 			return
 		case <-tick.C:
 		}
 		c.mu.Lock()
-		held := make([]jetstream.Msg, 0, len(c.inHand))
-		for _, msg := range c.inHand {
-			held = append(held, msg)
+		var held []jetstream.Msg
+		for seq, msg := range c.inHand {
+			if seq%beatTurns == turn {
+				held = append(held, msg)
+			}
 		}
 		c.mu.Unlock()
 		for _, msg := range held {

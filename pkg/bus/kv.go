@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -15,12 +17,21 @@ import (
 // cluster.
 type KV struct {
 	name   string
+	bus    *Bus
 	bucket func(context.Context) (jetstream.KeyValue, error)
+}
+
+func (b *Bus) bucket(name string) *KV {
+	return &KV{name, b, kept(func(ctx context.Context) (jetstream.KeyValue, error) { return b.js.KeyValue(ctx, name) })}
 }
 
 // Runs is the bucket of what outlives a message: runs, jobs, checks, heads. Keys
 // live for 14 days.
 func (b *Bus) Runs() *KV { return b.runs }
+
+// Slots is the bucket of leases: who holds a place of a repository or an
+// installation, and which holders live. Its keys expire by themselves.
+func (b *Bus) Slots() *KV { return b.slots }
 
 func (kv *KV) open(ctx context.Context) (jetstream.KeyValue, error) {
 	bucket, err := kv.bucket(ctx)
@@ -53,20 +64,26 @@ func kept[T any](open func(context.Context) (T, error)) func(context.Context) (T
 
 // Get returns a key's value and revision, or ErrNotFound.
 func (kv *KV) Get(ctx context.Context, key string) (value []byte, revision uint64, err error) {
+	value, revision, _, err = kv.GetStored(ctx, key)
+	return value, revision, err
+}
+
+// GetStored is Get with the time at which the bus stored the value.
+func (kv *KV) GetStored(ctx context.Context, key string) (value []byte, revision uint64, stored time.Time, err error) {
 	ctx, cancel := withTimeout(ctx, publishTimeout)
 	defer cancel()
 	bucket, err := kv.open(ctx)
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, stored, err
 	}
 	entry, err := bucket.Get(ctx, key)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return nil, 0, ErrNotFound
+		return nil, 0, stored, ErrNotFound
 	}
 	if err != nil {
-		return nil, 0, fmt.Errorf("key %s: %w", key, err)
+		return nil, 0, stored, fmt.Errorf("key %s: %w", key, err)
 	}
-	return entry.Value(), entry.Revision(), nil
+	return entry.Value(), entry.Revision(), entry.Created(), nil
 }
 
 // Put writes a key if its revision is still the given one, 0 for a key that does
@@ -116,30 +133,43 @@ func (kv *KV) Delete(ctx context.Context, key string) error {
 // List returns the keys that match a pattern of tokens, such as "check.<run>.*",
 // with their values.
 func (kv *KV) List(ctx context.Context, pattern string) (map[string][]byte, error) {
+	found := map[string][]byte{}
+	err := kv.Each(ctx, Following{Patterns: []string{pattern}}, func(key string, value []byte) error {
+		found[key] = value
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return found, nil
+}
+
+// Each hands fn the keys that stand under the patterns now, one at a time, and
+// returns after the last, or with the first error of fn.
+func (kv *KV) Each(ctx context.Context, f Following, fn func(key string, value []byte) error) error {
 	ctx, cancel := withTimeout(ctx, 4*publishTimeout)
 	defer cancel()
 	bucket, err := kv.open(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	watch, err := bucket.Watch(ctx, pattern, jetstream.IgnoreDeletes())
+	patterns := strings.Join(f.Patterns, " ")
+	w, err := watch(ctx, bucket, f, jetstream.IgnoreDeletes())
 	if err != nil {
-		return nil, fmt.Errorf("keys %s: %w", pattern, err)
+		return fmt.Errorf("keys %s: %w", patterns, err)
 	}
-	defer func() { _ = watch.Stop() }()
-	found := map[string][]byte{}
+	defer w.end()
 	for {
-		select {
-		case entry, open := <-watch.Updates():
-			if !open {
-				return nil, fmt.Errorf("keys %s: the watch ended early", pattern)
+		entry, current, err := w.next(ctx)
+		switch {
+		case err != nil:
+			return fmt.Errorf("keys %s: %w", patterns, err)
+		case current:
+			return nil
+		case entry != nil:
+			if err := fn(entry.Key(), entry.Value()); err != nil {
+				return err
 			}
-			if entry == nil { // all that was there has been sent
-				return found, nil
-			}
-			found[entry.Key()] = entry.Value()
-		case <-ctx.Done():
-			return nil, fmt.Errorf("keys %s: %w", pattern, ctx.Err())
 		}
 	}
 }

@@ -6,15 +6,22 @@ import (
 	"fmt"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/litci/litci/pkg/flow"
 )
 
 // Lag is how far behind a durable is.
 type Lag struct {
 	Stream  string
 	Durable string
-	// Waiting messages were not delivered yet; InHand ones were and are not settled.
-	Waiting uint64
-	InHand  uint64
+	// Waiting messages were not delivered yet; InHand ones were and are not settled,
+	// Redelivered of them more than once.
+	Waiting     uint64
+	InHand      uint64
+	Redelivered uint64
+	// Asking is how many processes wait for a message; those that have no free place do
+	// not, and between two questions of a process is a moment without.
+	Asking int
 }
 
 // Lags tells how far behind every durable of the topology is; a mesh in which all
@@ -39,11 +46,23 @@ func (b *Bus) Lags(ctx context.Context) ([]Lag, error) {
 			if info.Config.Durable == "" {
 				continue // a viewer
 			}
-			lags = append(lags, Lag{Stream: info.Stream, Durable: info.Config.Durable, Waiting: info.NumPending, InHand: uint64(info.NumAckPending)})
+			lags = append(lags, Lag{
+				Stream: info.Stream, Durable: info.Config.Durable, Waiting: info.NumPending, InHand: uint64(info.NumAckPending),
+				Redelivered: uint64(info.NumRedelivered), Asking: info.NumWaiting,
+			})
 		}
 		if err := consumers.Err(); err != nil && !errors.Is(err, jetstream.ErrEndOfData) {
 			return nil, fmt.Errorf("consumers of %s: %w", s.config.Name, err)
 		}
 	}
 	return lags, nil
+}
+
+// CountLetters is how many dead letters are stored.
+func (b *Bus) CountLetters(ctx context.Context) (uint64, error) {
+	info, err := b.info(ctx, streamOf(flow.DeadLetters))
+	if err != nil {
+		return 0, err
+	}
+	return info.State.Msgs, nil
 }

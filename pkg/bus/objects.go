@@ -50,18 +50,29 @@ func (o *Objects) Put(ctx context.Context, name string, r io.Reader) error {
 // Get opens the value of a name, or returns ErrNotFound. ctx bounds the reading
 // too; a damaged value ends with an error instead of io.EOF.
 func (o *Objects) Get(ctx context.Context, name string) (io.ReadCloser, error) {
+	value, _, err := o.GetSized(ctx, name)
+	return value, err
+}
+
+// GetSized is Get with the value's length in bytes.
+func (o *Objects) GetSized(ctx context.Context, name string) (io.ReadCloser, int64, error) {
 	store, err := o.open(ctx)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	value, err := store.Get(ctx, name)
 	if errors.Is(err, jetstream.ErrObjectNotFound) {
-		return nil, ErrNotFound
+		return nil, 0, ErrNotFound
 	}
 	if err != nil {
-		return nil, fmt.Errorf("object %s/%s: %w", o.name, name, err)
+		return nil, 0, fmt.Errorf("object %s/%s: %w", o.name, name, err)
 	}
-	return value, nil
+	info, err := value.Info()
+	if err != nil {
+		_ = value.Close()
+		return nil, 0, fmt.Errorf("object %s/%s: %w", o.name, name, err)
+	}
+	return value, int64(info.Size), nil
 }
 
 // Age tells how long ago the value of a name was stored, or returns ErrNotFound.

@@ -10,10 +10,9 @@ import (
 	"github.com/litci/litci/pkg/flow"
 )
 
-// Serves tells whether launchers of a named pool have ever connected: their
-// durable exists. It says nothing of whether one is running now; a pool that is
-// switched off finds its jobs when it comes back. The unnamed pool is always
-// served.
+// Serves tells whether a named pool was provisioned: its launchers have a durable. It
+// says nothing of whether one runs now; a pool that is switched off finds its jobs
+// when it comes back. The unnamed pool is always served.
 func (b *Bus) Serves(ctx context.Context, pool string) (bool, error) {
 	if pool == "" {
 		return true, nil

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
 
+	"github.com/litci/litci/pkg/failpoint"
 	"github.com/litci/litci/pkg/flow"
 )
 
@@ -29,12 +30,16 @@ func Publish[T flow.Message](ctx context.Context, b *Bus, subject flow.Subject[T
 	return b.publish(ctx, m)
 }
 
-func (b *Bus) publish(ctx context.Context, m *nats.Msg) error {
+func (b *Bus) publish(ctx context.Context, m *nats.Msg) (err error) {
 	ctx, cancel := withTimeout(ctx, publishTimeout)
 	defer cancel()
+	done := sending(ctx, m)
+	defer func() { done(err) }()
+	failures := b.metrics.unpublished.WithLabelValues(family(m.Subject)) // shown as 0 before the first
 	ack, err := b.js.PublishMsg(ctx, m)
 	if err != nil {
-		return fmt.Errorf("publish %s: %w", m.Subject, err)
+		failures.Inc()
+		return fmt.Errorf("publish %s: %w", m.Subject, b.Refusal(err))
 	}
 	b.metrics.published.WithLabelValues(family(m.Subject), strconv.FormatBool(ack.Duplicate)).Inc()
 	return nil
@@ -62,7 +67,9 @@ func PublishPlan(ctx context.Context, b *Bus, plan flow.Plan, jobs []flow.Job) e
 	}
 	ctx, cancel := withTimeout(ctx, 4*publishTimeout)
 	defer cancel()
+	done := sending(ctx, batch...)
 	err = b.publishBatch(ctx, batch)
+	done(err)
 	var api *jetstream.APIError
 	// 10071: the marker's subject is not empty. 10201: its id is in the duplicate window.
 	if errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
@@ -70,7 +77,8 @@ func PublishPlan(ctx context.Context, b *Bus, plan flow.Plan, jobs []flow.Job) e
 		return ErrPlanned
 	}
 	if err != nil {
-		return fmt.Errorf("publish plan of run %s: %w", plan.Run, err)
+		b.metrics.unpublished.WithLabelValues("jobs.plan").Inc()
+		return fmt.Errorf("publish plan of run %s: %w", plan.Run, b.Refusal(err))
 	}
 	b.metrics.published.WithLabelValues("jobs.plan", "false").Inc()
 	b.metrics.published.WithLabelValues(string(flow.Jobs), "false").Add(float64(len(jobs)))
@@ -83,6 +91,9 @@ func PublishPlan(ctx context.Context, b *Bus, plan flow.Plan, jobs []flow.Job) e
 func (b *Bus) publishBatch(ctx context.Context, batch []*nats.Msg) error {
 	id := nuid.Next()
 	for i, m := range batch {
+		if i == (len(batch)+1)/2 {
+			failpoint.Hit("bus.mid-batch")
+		}
 		m.Header.Set("Nats-Batch-Id", id)
 		m.Header.Set("Nats-Batch-Sequence", strconv.Itoa(i+1))
 		last := i == len(batch)-1

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -14,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/litci/litci/pkg/flow"
+	"github.com/litci/litci/pkg/tracing"
 )
 
 // The headers that a dead letter adds to those of the message.
@@ -44,15 +44,34 @@ func (e laterError) Unwrap() error { return e.err }
 // example.
 func Later(err error, d time.Duration) error { return laterError{err, d} }
 
-// minTries is how often even an old message is tried: it may have waited for a
-// service that was away, and the first failure proves nothing.
-const minTries = 3
+const (
+	// handOver is how long a message that a stopping service gives back waits: at once,
+	// the server might answer that service's last pull with it, which nobody reads.
+	handOver = 500 * time.Millisecond
+	// minTries is how often even an old message is tried: it may have waited for a
+	// service that was away, or for GitHub, and the first failure proves nothing.
+	minTries = 3
+	// keptFailures bounds what is remembered of messages that others took over.
+	keptFailures = 10_000
+)
+
+// failed counts a failure of a message in this process, and returns their number.
+func (c *consumer) failed(meta Meta) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.failures) >= keptFailures {
+		clear(c.failures)
+	}
+	c.failures[meta.Sequence]++
+	return c.failures[meta.Sequence]
+}
 
 // settle is the only place that acks: nil is done, Drop is never, Later is after
 // its delay, any other error is later, each wait longer than the last. A message
-// that a stopping service could not finish goes back at once.
-func (c *consumer) settle(stop context.Context, msg jetstream.Msg, meta Meta, err error) (outcome string) {
-	log := c.log.With(identity(msg)...).With(zap.Uint64("seq", meta.Sequence), zap.Uint64("delivered", meta.Delivered))
+// that a stopping service could not finish goes back at once. traced has the
+// message's span.
+func (c *consumer) settle(stop, traced context.Context, msg jetstream.Msg, meta Meta, err error) (outcome string) {
+	log := c.log.With(identity(msg)...).With(tracing.Field(traced), zap.Uint64("seq", meta.Sequence), zap.Uint64("delivered", meta.Delivered))
 	var drop dropError
 	var later laterError
 	var settled error
@@ -60,14 +79,18 @@ func (c *consumer) settle(stop context.Context, msg jetstream.Msg, meta Meta, er
 	case err == nil:
 		outcome, settled = "done", msg.Ack()
 	case errors.As(err, &drop):
-		return c.deadLetter(log, msg, meta, err)
+		reason := droppedRefused
+		if errors.Is(err, errPoison) {
+			reason = droppedPoison
+		}
+		return c.deadLetter(traced, log, msg, meta, reason, err)
 	case stop.Err() != nil:
-		outcome, settled = "returned", msg.Nak()
+		outcome, settled = "returned", msg.NakWithDelay(handOver)
 	case errors.As(err, &later):
 		log.Warn("waits", zap.Duration("delay", later.delay), zap.Error(err))
 		outcome, settled = "later", msg.NakWithDelay(later.delay)
-	case time.Since(meta.Stored) > c.opt.GiveUp && meta.Delivered >= minTries:
-		return c.deadLetter(log, msg, meta, fmt.Errorf("given up after %s: %w", c.opt.GiveUp, err))
+	case c.failed(meta) >= minTries && time.Since(meta.Stored) > c.opt.GiveUp:
+		return c.deadLetter(traced, log, msg, meta, droppedGivenUp, fmt.Errorf("given up after %s: %w", c.opt.GiveUp, err))
 	default:
 		delay := backoff(meta.Delivered)
 		log.Warn("will be retried", zap.Duration("delay", delay), zap.Error(err))
@@ -81,7 +104,7 @@ func (c *consumer) settle(stop context.Context, msg jetstream.Msg, meta Meta, er
 
 // deadLetter stores the message under dlq.<service> before it ends it, so that a
 // crash between the two repeats both and loses nothing.
-func (c *consumer) deadLetter(log *zap.Logger, msg jetstream.Msg, meta Meta, cause error) string {
+func (c *consumer) deadLetter(traced context.Context, log *zap.Logger, msg jetstream.Msg, meta Meta, reason string, cause error) string {
 	letter := &nats.Msg{Subject: flow.DeadLettersOf(c.opt.Service), Data: msg.Data(), Header: nats.Header{}}
 	for name, values := range msg.Headers() {
 		letter.Header[name] = values
@@ -96,18 +119,40 @@ func (c *consumer) deadLetter(log *zap.Logger, msg jetstream.Msg, meta Meta, cau
 	letter.Header.Set(headerDLQStream, meta.Stream)
 	letter.Header.Set(headerDLQSequence, sequence)
 	letter.Header.Set(headerDLQSubject, msg.Subject())
-	if err := c.bus.publish(context.Background(), letter); err != nil {
+	err := c.lastWord(traced, meta, msg.Data(), cause)
+	if err == nil {
+		err = c.bus.publish(context.WithoutCancel(traced), letter)
+	}
+	if err != nil {
 		log.Warn("dead letter", zap.Error(err))
 		if err := msg.NakWithDelay(backoff(meta.Delivered)); err != nil {
 			log.Warn("settling", zap.Error(err))
 		}
 		return "retry"
 	}
+	c.bus.metrics.dropped.WithLabelValues(family(c.subject), c.opt.Service, reason).Inc()
 	log.Error("dropped into "+letter.Subject, zap.Error(cause))
 	if err := msg.TermWithReason(oneLine(cause.Error())); err != nil {
 		log.Warn("settling", zap.Error(err))
 	}
 	return "dropped"
+}
+
+// lastWord lets the service say what becomes of a message that is given up. A
+// panic there must not keep the dead letter from being stored.
+func (c *consumer) lastWord(traced context.Context, meta Meta, data []byte, cause error) (err error) {
+	if c.opt.LastWord == nil {
+		return nil
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			c.log.Error("last word", zap.Any("panic", r), zap.Uint64("seq", meta.Sequence))
+			err = nil
+		}
+	}()
+	ctx, cancel := context.WithTimeout(context.WithValue(context.WithoutCancel(traced), metaKey{}, meta), stopGrace)
+	defer cancel()
+	return c.opt.LastWord(ctx, data, cause)
 }
 
 // identity is what one search by delivery, run or job finds a message by.
@@ -144,69 +189,4 @@ func backoff(delivered uint64) time.Duration {
 	delay := time.Second << min(max(delivered, 1)-1, 6)
 	delay = min(delay, time.Minute)
 	return delay + time.Duration(rand.Int64N(int64(delay)/4))
-}
-
-// poisonAfter is how many crashes with a message in hand make it a suspect, and
-// survived how long a handler runs before its message is cleared of suspicion.
-const (
-	poisonAfter = 3
-	survived    = 10 * time.Second
-	// alone is how long a suspect runs with no other suspect beside it.
-	alone = time.Second
-)
-
-// crashes is the mark of a message in KV.
-type crashes struct {
-	// Begun counts handlers that began and neither returned nor survived.
-	Begun int `json:"begun"`
-	// Alone says that the last of them was the only suspect in hand.
-	Alone bool `json:"alone,omitempty"`
-}
-
-// mark counts, in KV, how often the handler of a redelivered message began and did
-// not return. Deliveries themselves are no measure: waiting counts them too.
-//
-// A crash marks everything that was in hand, so a suspect is tried once more with
-// no other suspect beside it: only what takes the process down alone is a poison.
-func (c *consumer) mark(ctx context.Context, meta Meta) (clearMark func(), poisoned bool) {
-	key := fmt.Sprintf("crash.%s.%s.%d", meta.Stream, c.opt.Durable, meta.Sequence)
-	change := func(fn func(*crashes) bool) (crashes, error) { return Change(ctx, c.bus.Runs(), key, fn) }
-	remove := func() {
-		if err := c.bus.Runs().Delete(context.WithoutCancel(ctx), key); err != nil {
-			c.log.Warn("crash mark", zap.Error(err))
-		}
-	}
-	now, err := change(func(m *crashes) bool { m.Begun++; return !m.Alone })
-	if err != nil {
-		c.log.Warn("crash mark", zap.Error(err))
-		return func() {}, false
-	}
-	if now.Alone {
-		remove()
-		return nil, true
-	}
-	suspicious, release := survived, func() {}
-	if now.Begun > poisonAfter {
-		select {
-		case c.suspects <- struct{}{}:
-		case <-ctx.Done():
-			return func() {}, false
-		}
-		suspicious, release = alone, func() { <-c.suspects }
-		if _, err := change(func(m *crashes) bool { m.Alone = true; return true }); err != nil {
-			c.log.Warn("crash mark", zap.Error(err))
-		}
-	}
-	var once sync.Once
-	cleared := func() {
-		once.Do(func() {
-			remove()
-			release()
-		})
-	}
-	timer := time.AfterFunc(suspicious, cleared)
-	return func() {
-		timer.Stop()
-		cleared()
-	}, false
 }

@@ -16,9 +16,12 @@ import (
 // viewers, who may miss what the stream no longer holds. Messages that cannot be
 // decoded are passed over.
 func Tail[T any](ctx context.Context, b *Bus, subject flow.Subject[T], fn func(T) bool) error {
-	consumer, err := b.js.OrderedConsumer(ctx, streamOf(string(subject)), jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{string(subject)}, DeliverPolicy: jetstream.DeliverAllPolicy,
-	})
+	return TailFrom(ctx, b, subject, From{}, fn)
+}
+
+// TailFrom is Tail from a place in the stream on.
+func TailFrom[T any](ctx context.Context, b *Bus, subject flow.Subject[T], from From, fn func(T) bool) error {
+	consumer, err := b.js.OrderedConsumer(ctx, streamOf(string(subject)), from.consumer(string(subject)))
 	if err != nil {
 		return fmt.Errorf("tail of %s: %w", subject, err)
 	}
@@ -40,4 +43,16 @@ func Tail[T any](ctx context.Context, b *Bus, subject flow.Subject[T], fn func(T
 			return nil
 		}
 	}
+}
+
+// consumer reads a subject from the place on.
+func (from From) consumer(subject string) jetstream.OrderedConsumerConfig {
+	cfg := jetstream.OrderedConsumerConfig{FilterSubjects: []string{subject}, DeliverPolicy: jetstream.DeliverAllPolicy}
+	switch {
+	case from.Sequence > 0:
+		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, from.Sequence
+	case !from.Time.IsZero():
+		cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &from.Time
+	}
+	return cfg
 }

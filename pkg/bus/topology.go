@@ -1,14 +1,10 @@
 package bus
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-	"go.uber.org/zap"
 
 	"github.com/litci/litci/pkg/flow"
 )
@@ -16,7 +12,7 @@ import (
 // topologyVersion rises when the streams or consumers of this file change, so that
 // provisioning an existing server applies the change and never reverts what an
 // operator tuned.
-const topologyVersion = 1
+const topologyVersion = 2
 
 const versionKey = "litci.topology"
 
@@ -29,6 +25,7 @@ const (
 // The buckets and object stores.
 const (
 	bucketRuns    = "runs"
+	bucketSlots   = "slots"
 	objectsLogs   = "logs"
 	objectsSource = "sources"
 )
@@ -40,7 +37,20 @@ type Provision struct {
 	// Bytes is the storage for all streams together, in bytes. The server reserves
 	// what streams may use, so a small disk needs small streams. 0 takes the defaults.
 	Bytes int64
+	// Pools are the named pools whose durables are made too. What was made for a pool
+	// that is not named any more stays.
+	Pools []string
+	// Force puts litci's settings in the place of what an operator has tuned.
+	Force bool
 }
+
+// knownDeliveries is for how long a delivery is known by its GUID: GitHub lets one
+// be redelivered for three days.
+const knownDeliveries = 4 * day
+
+// jobsAge is for how long jobs and their states are kept: longer than the week that
+// a job may run, since who follows it holds its message.
+const jobsAge = 8 * day
 
 type durable struct {
 	name    string
@@ -53,16 +63,52 @@ type stream struct {
 	consumers []durable
 }
 
-// wanted is the whole topology with its default sizes.
-func wanted() []stream {
-	jobs, states := string(flow.Jobs), string(flow.States)
-	return []stream{
+// stream is the configuration of a stream with what all of them have in common.
+func (p Provision) stream(cfg jetstream.StreamConfig) jetstream.StreamConfig {
+	cfg.Storage, cfg.Compression = jetstream.FileStorage, jetstream.S2Compression
+	cfg.Retention, cfg.Discard = jetstream.LimitsPolicy, jetstream.DiscardOld
+	cfg.AllowDirect, cfg.Replicas, cfg.MaxBytes = true, p.replicas(), p.size(cfg.MaxBytes)
+	if cfg.Duplicates == 0 {
+		cfg.Duplicates = min(time.Hour, cfg.MaxAge)
+	}
+	cfg.Metadata = map[string]string{versionKey: strconv.Itoa(topologyVersion)}
+	return cfg
+}
+
+// buckets are the buckets of keys. A full bucket refuses writes, and every service
+// decides by writing to runs: hence its room, and the compression of what is mostly
+// quoted logs.
+func (p Provision) buckets() []jetstream.KeyValueConfig {
+	return []jetstream.KeyValueConfig{
 		{
-			config:    jetstream.StreamConfig{Name: "EVENTS", Subjects: []string{string(flow.Events)}, MaxAge: 7 * day, MaxBytes: gib, MaxMsgSize: 256 << 10},
+			Bucket: bucketSlots, MaxBytes: p.size(64 * mib), LimitMarkerTTL: time.Hour,
+			Storage: jetstream.FileStorage, Replicas: p.replicas(),
+		},
+		{
+			Bucket: bucketRuns, TTL: 14 * day, MaxBytes: p.size(4 * gib), LimitMarkerTTL: time.Hour,
+			Storage: jetstream.FileStorage, Replicas: p.replicas(), Compression: true,
+		},
+	}
+}
+
+// stores are the object stores.
+func (p Provision) stores() []jetstream.ObjectStoreConfig {
+	return []jetstream.ObjectStoreConfig{
+		{Bucket: objectsLogs, TTL: 14 * day, MaxBytes: p.size(10 * gib), Storage: jetstream.FileStorage, Replicas: p.replicas(), Compression: true},
+		{Bucket: objectsSource, TTL: day, MaxBytes: p.size(10 * gib), Storage: jetstream.FileStorage, Replicas: p.replicas()},
+	}
+}
+
+// wanted is the whole topology with its default sizes.
+func wanted(pools ...string) []stream {
+	jobs, states := string(flow.Jobs), string(flow.States)
+	streams := []stream{
+		{
+			config:    jetstream.StreamConfig{Name: "EVENTS", Subjects: []string{string(flow.Events)}, MaxAge: 7 * day, MaxBytes: gib, MaxMsgSize: 256 << 10, Duplicates: knownDeliveries},
 			consumers: []durable{{name: "planner", filters: []string{string(flow.Events)}, ackWait: 30 * time.Second}},
 		},
 		{
-			config: jetstream.StreamConfig{Name: "JOBS", Subjects: []string{jobs, jobs + ".>", string(flow.Plans)}, MaxAge: 7 * day, MaxBytes: 2 * gib, AllowAtomicPublish: true},
+			config: jetstream.StreamConfig{Name: "JOBS", Subjects: []string{jobs, jobs + ".>", string(flow.Plans)}, MaxAge: jobsAge, MaxBytes: 2 * gib, AllowAtomicPublish: true},
 			consumers: []durable{
 				{name: "launcher", filters: []string{jobs}, ackWait: time.Minute},
 				{name: "reporter-jobs", filters: []string{jobs, jobs + ".>"}, ackWait: time.Minute},
@@ -70,7 +116,7 @@ func wanted() []stream {
 			},
 		},
 		{
-			config: jetstream.StreamConfig{Name: "STATUS", Subjects: []string{states, states + ".>"}, MaxAge: 7 * day, MaxBytes: 2 * gib},
+			config: jetstream.StreamConfig{Name: "STATUS", Subjects: []string{states, states + ".>"}, MaxAge: jobsAge, MaxBytes: 2 * gib},
 			consumers: []durable{
 				{name: "watcher", filters: []string{states}, ackWait: time.Minute},
 				{name: "reporter", filters: []string{states, states + ".>"}, ackWait: time.Minute},
@@ -87,97 +133,17 @@ func wanted() []stream {
 		}},
 		{config: jetstream.StreamConfig{Name: "LOGS", Subjects: []string{string(flow.Logs)}, MaxAge: 6 * time.Hour, MaxBytes: gib, MaxMsgsPerSubject: 512}},
 	}
-}
-
-// Provision creates what is missing on the server: streams, consumers, buckets and
-// object stores. What exists is left as an operator tuned it, unless this program
-// knows a newer topology. It waits for the server until ctx ends.
-func (b *Bus) Provision(ctx context.Context, p Provision) error {
-	if err := b.await(ctx, "nats", func(ctx context.Context) error {
-		_, err := b.js.AccountInfo(ctx)
-		return err
-	}); err != nil {
-		return fmt.Errorf("provision: %w", err)
-	}
-	for _, s := range wanted() {
-		if err := b.provisionStream(ctx, s, p); err != nil {
-			return err
+	for i := range streams {
+		for _, pool := range pools {
+			switch s := &streams[i]; s.config.Name {
+			case "JOBS":
+				s.consumers = append(s.consumers, durable{name: "launcher-" + pool, filters: []string{jobs + "." + pool}, ackWait: time.Minute})
+			case "STATUS":
+				s.consumers = append(s.consumers, durable{name: "watcher-" + pool, filters: []string{states + "." + pool}, ackWait: time.Minute})
+			}
 		}
 	}
-	// A full bucket refuses writes, and every service decides by writing to this one:
-	// hence the room, and the compression of what is mostly quoted logs.
-	runs := jetstream.KeyValueConfig{
-		Bucket: bucketRuns, TTL: 14 * day, MaxBytes: p.size(4 * gib), LimitMarkerTTL: time.Hour,
-		Storage: jetstream.FileStorage, Replicas: p.replicas(), Compression: true,
-	}
-	if _, err := b.js.KeyValue(ctx, runs.Bucket); err != nil {
-		if _, err := b.js.CreateKeyValue(ctx, runs); err != nil {
-			return provisionError("bucket "+runs.Bucket, err)
-		}
-	}
-	for _, store := range []jetstream.ObjectStoreConfig{
-		{Bucket: objectsLogs, TTL: 14 * day, MaxBytes: 10 * gib, Compression: true},
-		{Bucket: objectsSource, TTL: day, MaxBytes: 10 * gib},
-	} {
-		store.Storage, store.Replicas, store.MaxBytes = jetstream.FileStorage, p.replicas(), p.size(store.MaxBytes)
-		if _, err := b.js.ObjectStore(ctx, store.Bucket); err == nil {
-			continue
-		}
-		if _, err := b.js.CreateObjectStore(ctx, store); err != nil {
-			return provisionError("object store "+store.Bucket, err)
-		}
-	}
-	return nil
-}
-
-func (b *Bus) provisionStream(ctx context.Context, s stream, p Provision) error {
-	cfg := s.config
-	cfg.Storage, cfg.Compression = jetstream.FileStorage, jetstream.S2Compression
-	cfg.Retention, cfg.Discard = jetstream.LimitsPolicy, jetstream.DiscardOld
-	cfg.AllowDirect, cfg.Replicas, cfg.MaxBytes = true, p.replicas(), p.size(cfg.MaxBytes)
-	// The window reaches past every redelivery of a webhook that GitHub starts itself.
-	cfg.Duplicates = min(time.Hour, cfg.MaxAge)
-	cfg.Metadata = map[string]string{versionKey: strconv.Itoa(topologyVersion)}
-
-	have, err := b.js.Stream(ctx, cfg.Name)
-	switch {
-	case errors.Is(err, jetstream.ErrStreamNotFound):
-		if _, err := b.js.CreateStream(ctx, cfg); err != nil {
-			return provisionError("stream "+cfg.Name, err)
-		}
-	case err != nil:
-		return provisionError("stream "+cfg.Name, err)
-	case version(have.CachedInfo().Config.Metadata) < topologyVersion:
-		b.log.Info("stream is updated", zap.String("stream", cfg.Name))
-		if _, err := b.js.UpdateStream(ctx, cfg); err != nil {
-			return provisionError("stream "+cfg.Name, err)
-		}
-	}
-	for _, d := range s.consumers {
-		if err := b.provisionConsumer(ctx, cfg.Name, d); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (b *Bus) provisionConsumer(ctx context.Context, streamName string, d durable) error {
-	if b.ackWait > 0 {
-		d.ackWait = b.ackWait
-	}
-	have, err := b.js.Consumer(ctx, streamName, d.name)
-	if err == nil {
-		cfg := have.CachedInfo().Config
-		if version(cfg.Metadata) >= topologyVersion && (b.ackWait == 0 || cfg.AckWait == b.ackWait) {
-			return nil
-		}
-	} else if !errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return provisionError("consumer "+streamName+"/"+d.name, err)
-	}
-	if _, err := b.js.CreateOrUpdateConsumer(ctx, streamName, d.config()); err != nil {
-		return provisionError("consumer "+streamName+"/"+d.name, err)
-	}
-	return nil
+	return streams
 }
 
 // config is a durable's configuration. Waiting naks keep their place among the
@@ -215,14 +181,6 @@ func version(metadata map[string]string) int {
 		return 0
 	}
 	return v
-}
-
-func provisionError(what string, err error) error {
-	var api *jetstream.APIError
-	if errors.As(err, &api) && (api.ErrorCode == 10047 || api.ErrorCode == 10028) {
-		return fmt.Errorf("provision %s: %w: the server has too little storage; lower --nats-max-bytes or raise max_file_store of the server", what, err)
-	}
-	return fmt.Errorf("provision %s: %w", what, err)
 }
 
 // streamOf is the stream that stores a subject.

@@ -31,14 +31,20 @@ type Config struct {
 	PagesListen string
 	AdminListen string
 	// PublicURL is the address of the report pages as people reach it, without a
-	// trailing slash.
+	// trailing slash. Jobs on other machines fetch their source there.
 	PublicURL string
 
 	// GitHubURL is a GitHub Enterprise server or the emulator; empty is github.com.
 	GitHubURL string
-	AppID     int64
+	// GitHubPace keeps under GitHub's limits before they are met.
+	GitHubPace bool
+	AppID      int64
 	// PrivateKey is the App's key, PEM.
 	PrivateKey []byte
+	// SweepInterval is the time between two looks at GitHub's log of deliveries,
+	// PullsInterval that between two looks at the open pull requests; 0 is never.
+	SweepInterval time.Duration
+	PullsInterval time.Duration
 	// WebhookSecrets are all accepted: two while a secret is changed.
 	WebhookSecrets []string
 
@@ -46,12 +52,24 @@ type Config struct {
 
 	// Data is the directory of everything that litci keeps on this machine.
 	Data string
-	// Executor is the kind of the place where jobs run: "local".
-	Executor string
+	// Executor is the kind of the place where jobs run, one of Executors.
+	Executor   string
+	Docker     Docker
+	Lightning  Lightning
+	Kubernetes Kubernetes
 	// Pool is the named pool of machines that this launcher and watcher serve.
 	Pool string
+	// Pools are the pools of the configuration file, each with settings of its own; see
+	// Served.
+	Pools []*Config
 	// Slots is how many jobs run at once on this executor.
 	Slots int
+	// RepositoryJobs and InstallationJobs bound the jobs at once of one repository and
+	// of one installation over all executors; 0 is no limit.
+	RepositoryJobs   int
+	InstallationJobs int
+	// InfraRetries is how often a job is tried again whose machine failed.
+	InfraRetries int
 	// QueueTimeout ends a job that no slot became free for.
 	QueueTimeout time.Duration
 	// JobUser is the account that jobs run under when litci is root.
@@ -116,22 +134,27 @@ func Load(flags *pflag.FlagSet, opt Options, services ...string) (*Config, error
 			env[name] = value
 		}
 	}
-	r := &reader{v: viper.New()}
-	for _, s := range settings {
-		r.v.SetDefault(s.key, s.value)
-	}
-	r.file(flags, env["LITCI_CONFIG"])
+	r := newReader()
+	pools := r.file(flags, env["LITCI_CONFIG"])
 	if opt.DotEnv != "" {
 		r.dotEnv(opt.DotEnv)
 	}
 	r.named(env)
 	r.flags(flags)
 	cfg := r.config()
+	cfg.Pools = r.pools(pools, cfg.Pool, flags)
 	for _, p := range cfg.problems(services) {
 		// What could not be read is also missing or wrong: once is enough.
 		if !slices.ContainsFunc(r.problems, func(said problem) bool { return p.key != "" && said.key == p.key }) {
 			r.problems = append(r.problems, p)
 		}
+	}
+	if slices.Contains(services, Operator) {
+		// Whoever looks at a mesh need not be able to read its secrets.
+		r.problems = slices.DeleteFunc(r.problems, func(p problem) bool {
+			s, known := find(p.key)
+			return known && !s.concerns(services)
+		})
 	}
 	if err := listed(r.problems); err != nil {
 		return nil, err
@@ -154,8 +177,18 @@ func listed(problems []problem) error {
 }
 
 type reader struct {
-	v        *viper.Viper
+	v *viper.Viper
+	// parts are the values that stand in the configuration file alone.
+	parts    section
 	problems []problem
+}
+
+func newReader() *reader {
+	r := &reader{v: viper.New(), parts: section{}}
+	for _, s := range settings {
+		r.v.SetDefault(s.key, s.value)
+	}
+	return r
 }
 
 // problem says what is wrong with a setting, behind its names.
@@ -166,30 +199,6 @@ func (r *reader) problem(key, format string, args ...any) {
 // wrong says what is wrong with a source of settings.
 func (r *reader) wrong(format string, args ...any) {
 	r.problems = append(r.problems, problem{text: fmt.Sprintf(format, args...)})
-}
-
-// file reads the configuration file: --config or LITCI_CONFIG.
-func (r *reader) file(flags *pflag.FlagSet, path string) {
-	if f := flags.Lookup("config"); f != nil && f.Changed {
-		path = f.Value.String()
-	}
-	if path == "" {
-		return
-	}
-	own := viper.New()
-	own.SetConfigFile(path)
-	own.SetConfigType("yaml")
-	if err := own.ReadInConfig(); err != nil {
-		r.wrong("configuration file %s: %v", path, err)
-		return
-	}
-	for _, key := range own.AllKeys() {
-		if _, known := find(key); !known {
-			r.wrong("configuration file %s: unknown key %q; the keys are the names of the flags", path, key)
-			continue
-		}
-		r.merge(key, own.Get(key))
-	}
 }
 
 func (r *reader) merge(key string, value any) {
@@ -241,7 +250,7 @@ func (r *reader) config() *Config {
 	return &Config{
 		Listen: r.text("listen"), PagesListen: r.text("pages-listen"), AdminListen: r.text("admin-listen"),
 		PublicURL: strings.TrimRight(r.url("public-url"), "/"),
-		GitHubURL: strings.TrimRight(r.url("github-url"), "/"), AppID: r.number("app-id"),
+		GitHubURL: strings.TrimRight(r.url("github-url"), "/"), GitHubPace: r.flag("github-pace"), AppID: r.number("app-id"),
 		PrivateKey: r.privateKey(), WebhookSecrets: r.secrets(),
 		NATS: NATS{
 			URL: r.text("nats-url"), Creds: r.text("nats-creds"), NKey: r.text("nats-nkey"),
@@ -250,7 +259,10 @@ func (r *reader) config() *Config {
 			Listen: r.text("nats-listen"), SyncAlways: r.flag("nats-sync-always"),
 			MaxBytes: r.number("nats-max-bytes"), Replicas: int(r.number("nats-replicas")), AckWait: r.duration("ack-wait"),
 		},
-		Data: r.text("data"), Executor: r.text("executor"), Pool: r.text("pool"), Slots: int(r.number("slots")),
+		Data: r.text("data"), Executor: r.text("executor"), Docker: r.docker(), Lightning: r.lightning(), Kubernetes: r.kubernetes(), Pool: r.text("pool"), Slots: int(r.number("slots")),
+		SweepInterval: r.duration("sweep-interval"), PullsInterval: r.duration("pulls-interval"),
+		RepositoryJobs: int(r.number("repository-jobs")), InstallationJobs: int(r.number("installation-jobs")),
+		InfraRetries: int(r.number("infra-retries")),
 		QueueTimeout: r.duration("queue-timeout"), JobUser: r.text("job-user"), AllowForks: r.flag("allow-forks"),
 		Retention: r.duration("retention"), LogLevel: r.text("log-level"), LogFormat: r.text("log-format"),
 	}
@@ -379,19 +391,16 @@ func (c *Config) problems(services []string) []problem {
 	if runs("ingress") {
 		wrong(len(c.WebhookSecrets) == 0, "webhook-secret", " is missing: without it anyone could start jobs")
 	}
-	if runs("planner", "reporter") {
+	if runs("planner", "reporter", Preview) {
 		wrong(c.AppID <= 0, "app-id", " is missing: the number on the App's settings page")
 		wrong(len(c.PrivateKey) == 0, "private-key-file", " is missing: litci speaks to GitHub as the App")
 	}
 	if runs("launcher", "watcher") {
-		wrong(c.Data == "", "data", " is missing: jobs are kept there")
-		wrong(c.Slots < 1, "slots", ": at least 1")
-		wrong(c.Pool != "" && !isPool(c.Pool), "pool", ": a pool is a name of letters, digits, - and _, at most 64, as in a workflow's pool key, not %q", c.Pool)
-		wrong(c.Executor != "local", "executor", ": %q is not known; the executor is local", c.Executor)
+		found = append(found, c.poolProblems(runs("launcher"))...)
 	}
 	fixed := !strings.HasSuffix(c.Listen, ":0")
 	wrong(runs("ingress") && runs("reporter") && fixed && c.Listen == c.PagesListen, "pages-listen", " is the same address as --listen: %s", c.Listen)
-	wrong(len(services) > 0 && !runs("nats") && c.NATS.URL == "", "nats-url", " is missing: services of their own need a server that the others reach too")
+	wrong(len(services) > 0 && !runs("nats", Operator) && c.NATS.URL == "", "nats-url", " is missing: services of their own need a server that the others reach too")
 	for _, a := range [][2]string{{"listen", c.Listen}, {"pages-listen", c.PagesListen}, {"admin-listen", c.AdminListen}, {"nats-listen", c.NATS.Listen}} {
 		s, _ := find(a[0])
 		_, _, err := net.SplitHostPort(a[1])
@@ -433,18 +442,37 @@ func (c *Config) general() []problem {
 	return found
 }
 
-// isPool tells whether a pool can be served. It is the rule of the workflow
-// language's pool key; the name becomes part of a subject and of a durable's name.
-func isPool(name string) bool {
+// serving are the problems of the launcher and watcher of one pool.
+func (c *Config) serving(starts bool) []problem {
+	var found []problem
+	wrong := func(bad bool, key, format string, args ...any) {
+		if bad {
+			found = append(found, problem{key, describe(key) + fmt.Sprintf(format, args...)})
+		}
+	}
+	wrong(c.Data == "", "data", " is missing: jobs are kept there")
+	wrong(c.Slots < 1, "slots", ": at least 1")
+	wrong(c.InfraRetries > 4, "infra-retries", ": at most 4, since no job is started more than five times")
+	wrong(c.Pool != "" && !IsPool(c.Pool), "pool", ": a pool is a name of letters, digits, - and _, at most 64, as in a workflow's pool key, not %q", c.Pool)
+	c.checkExecutor(starts, wrong)
+	return found
+}
+
+// IsPool tells whether a pool can be served. It is the rule of the workflow
+// language's pool key; the name becomes part of subjects and of a durable's name.
+func IsPool(name string) bool {
 	letters := strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") == ""
 	return letters && len(name) >= 1 && len(name) <= 64
 }
 
 // Bus is the bus's part of the settings.
 func (c *Config) Bus(name string) bus.Config {
-	n := c.NATS
+	n, role := c.NATS, ""
+	if c.Pool != "" && slices.Contains([]string{"launcher", "watcher", bus.Runner}, name) {
+		role = bus.PoolUser(c.Pool)
+	}
 	return bus.Config{
-		Name: name, URL: n.URL, Creds: n.Creds, NKey: n.NKey, User: n.User, Password: n.Password,
+		Name: name, Role: role, URL: n.URL, Creds: n.Creds, NKey: n.NKey, User: n.User, Password: n.Password,
 		CA: n.CA, Cert: n.Cert, Key: n.Key, AckWait: n.AckWait,
 	}
 }

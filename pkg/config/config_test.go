@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -97,6 +98,42 @@ func TestNamesOfOlderBotsAreUnderstood(t *testing.T) {
 	}
 }
 
+func TestLightning(t *testing.T) {
+	t.Parallel()
+	env := []string{"LIGHTNING_USER_ID=u", "LIGHTNING_API_KEY=k", "LIGHTNING_TEAMSPACE=acme/ci", "LITCI_PUBLIC_URL=https://ci.example.com/"}
+	cfg, err := config.Load(flags(t, "--nats-url", "nats://x", "--executor", "lightning", "--lightning-machines", "A100=lit-a100-80gb-1, big=cpu-16"),
+		config.Options{Environ: env}, "launcher", "watcher")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := config.Lightning{
+		UserID: "u", APIKey: "k", Teamspace: "acme/ci",
+		Machines: map[string]string{"A100": "lit-a100-80gb-1", "big": "cpu-16"},
+	}
+	if !reflect.DeepEqual(cfg.Lightning, want) {
+		t.Errorf("%+v, want %+v", cfg.Lightning, want)
+	}
+	file := write(t, "key", "k\n")
+	cfg, err = config.Load(flags(t, "--nats-url", "nats://x", "--executor", "lightning", "--lightning-api-key-file", file), config.Options{Environ: []string{}}, "watcher")
+	if err != nil || cfg.Lightning.APIKey != "k" {
+		t.Errorf("the key of the file is %q, %v", cfg.Lightning.APIKey, err)
+	}
+	for path, complaint := range map[string]string{write(t, "none", "\n"): "LIGHTNING_API_KEY is missing", "nowhere": "nowhere"} {
+		_, err := config.Load(flags(t, "--nats-url", "nats://x", "--executor", "lightning", "--lightning-api-key-file", path), config.Options{Environ: []string{}}, "watcher")
+		if err == nil || !strings.Contains(err.Error(), complaint) {
+			t.Errorf("key file %s: %v, not %q", path, err, complaint)
+		}
+	}
+	_, err = config.Load(flags(t, "--nats-url", "nats://x", "--executor", "lightning", "--lightning-api-key-file", file), config.Options{Environ: env}, "watcher")
+	if err == nil || !strings.Contains(err.Error(), "keep one") {
+		t.Errorf("two keys: %v", err)
+	}
+	// A key that belongs to a teamspace needs nothing beside it.
+	if _, err := config.Load(flags(t, "--nats-url", "nats://x", "--executor", "lightning"), config.Options{Environ: []string{"LIGHTNING_API_KEY=k"}}, "watcher"); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestSecretsAreAListForRotation(t *testing.T) {
 	cfg, err := config.Load(flags(t), config.Options{Environ: []string{"LITCI_WEBHOOK_SECRET=new, old,"}})
 	if err != nil || !slices.Equal(cfg.WebhookSecrets, []string{"new", "old"}) {
@@ -178,6 +215,18 @@ func TestValidateListsWhatTheServicesLack(t *testing.T) {
 		{"log level and format", []string{"launcher"}, []string{"--log-level", "loud", "--log-format", "xml"}, []string{"loud", "xml"}},
 		{"a pool is one word", []string{"launcher"}, []string{"--pool", "gpu.desk"}, []string{"--pool", "gpu.desk", "letters, digits, - and _, at most 64"}},
 		{"a pool is no pattern", []string{"watcher"}, []string{"--pool", "*"}, []string{"--pool", "letters, digits"}},
+		{
+			"Lightning AI needs credentials and an address",
+			[]string{"launcher", "watcher"},
+			[]string{"--executor", "lightning", "--lightning-teamspace", "acme/ci", "--lightning-machines", "A100"},
+			[]string{"LITCI_LIGHTNING_API_KEY or LIGHTNING_API_KEY is missing", "LIGHTNING_USER_ID) is missing", "--public-url", `"A100" is not a pair`},
+		},
+		{
+			"an account has several teamspaces",
+			[]string{"watcher"},
+			[]string{"--executor", "lightning", "--lightning-user-id", "u"},
+			[]string{"--lightning-teamspace (LITCI_LIGHTNING_TEAMSPACE, LIGHTNING_TEAMSPACE) is missing", "LIGHTNING_API_KEY"},
+		},
 		{"launcher needs nothing of GitHub", []string{"launcher", "watcher"}, nil, nil},
 	}
 	for _, c := range cases {
@@ -218,9 +267,23 @@ func TestPoolsAreNamedAsInWorkflows(t *testing.T) {
 
 func TestSecretsHaveNoFlag(t *testing.T) {
 	f := flags(t)
-	for _, name := range []string{"webhook-secret", "private-key", "nats-password"} {
+	for _, name := range []string{"webhook-secret", "private-key", "nats-password", "lightning-api-key"} {
 		if f.Lookup(name) != nil {
 			t.Errorf("--%s exists: arguments show in the list of processes", name)
 		}
+	}
+}
+
+func TestAnOperatorNeedsNoSecretsOfServices(t *testing.T) {
+	environ := []string{"LITCI_PRIVATE_KEY_FILE=nowhere.pem", "LITCI_SLOTS=many", "LITCI_DATA=here"}
+	cfg, err := config.Load(flags(t), config.Options{Environ: environ}, config.Operator)
+	if err != nil || cfg.Data != "here" {
+		t.Errorf("settings of an operator: %+v, %v", cfg, err)
+	}
+	if _, err := config.Load(flags(t), config.Options{Environ: environ}, config.Operator, config.Preview); err == nil || !strings.Contains(err.Error(), "nowhere.pem") || strings.Contains(err.Error(), "many") {
+		t.Errorf("settings of a preview: %v", err)
+	}
+	if _, err := config.Load(flags(t), config.Options{Environ: []string{"LITCI_NATS_USER=a", "LITCI_NATS_NKEY=b"}}, config.Operator); err == nil {
+		t.Error("two ways to sign in were taken")
 	}
 }

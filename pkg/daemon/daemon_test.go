@@ -15,6 +15,7 @@ import (
 
 	"github.com/litci/litci/pkg/bus"
 	"github.com/litci/litci/pkg/bus/bustest"
+	"github.com/litci/litci/pkg/bus/embedded"
 	"github.com/litci/litci/pkg/config"
 	"github.com/litci/litci/pkg/daemon"
 )
@@ -70,6 +71,67 @@ func TestSignalEndsWithNil(t *testing.T) {
 		close(started)
 		return waits(ctx)
 	}))
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// unfit is a service that says why it is not ready.
+type unfit struct{ runner }
+
+func (unfit) Ready() error { return errors.New("the key is wrong") }
+
+func TestReadinessFallsWithAService(t *testing.T) {
+	e := env(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Config.AdminListen = l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	answer := ""
+	err = daemon.Run(ctx, e, daemon.NewRegistry(), wire(waits), func(*daemon.Env) (daemon.Runner, error) {
+		return unfit{func(ctx context.Context) error {
+			defer cancel()
+			res, err := http.Get("http://" + e.Config.AdminListen + "/readyz")
+			if err != nil {
+				return err
+			}
+			defer res.Body.Close()
+			body, err := io.ReadAll(res.Body)
+			answer = res.Status + " " + strings.TrimSpace(string(body))
+			return err
+		}}, nil
+	})
+	if want := "503 Service Unavailable the key is wrong"; err != nil || answer != want {
+		t.Errorf("readiness is %q, %v; want %q", answer, err, want)
+	}
+}
+
+type answering struct{ runner }
+
+func (answering) Answers() {}
+
+// Without the streams only those begin who have callers.
+func TestCallersAreAnsweredBeforeThereAreStreams(t *testing.T) {
+	server, err := embedded.Start(embedded.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Stop)
+	b, err := bus.Connect(bus.Config{Name: "test", URL: server.URL(), NKey: server.KeyFile, InProcess: server}, zap.NewNop(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	ctx, stop := context.WithCancel(t.Context())
+	began := func(context.Context) error { t.Error("a service began without streams"); return nil }
+	answers := func(ctx context.Context) error { stop(); return waits(ctx) }
+	err = daemon.Run(ctx, &daemon.Env{Config: &config.Config{}, Bus: b, Log: zap.NewNop()}, nil, wire(began),
+		func(*daemon.Env) (daemon.Runner, error) { return answering{answers}, nil })
 	if err != nil {
 		t.Error(err)
 	}

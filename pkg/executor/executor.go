@@ -66,12 +66,33 @@ type Collector interface {
 	Collect(ctx context.Context, before time.Time) (int, error)
 }
 
+// Checker is an executor that can tell whether it would take a job: that its service
+// answers and accepts the credentials.
+type Checker interface {
+	// Check's error says, in one line, what an operator can do about it.
+	Check(ctx context.Context) error
+}
+
+// Teller is an executor whose Start may take long.
+type Teller interface {
+	// Starting says what the Start of a job is doing that runs in this process now:
+	// "pulling image debian:12: 45 %". Empty is nothing to tell.
+	Starting(id string) string
+}
+
+// Tidier is an executor on which something may be left that costs while it is there.
+type Tidier interface {
+	// Tidy removes it, and returns how much it removed. It never touches a job that was
+	// asked for.
+	Tidy(ctx context.Context) (int, error)
+}
+
 // Placed is an executor that knows the jobs of one place alone: a folder of one
 // machine. Launchers of two places must not share a pool, or a job whose message is
 // delivered again could run in both.
 type Placed interface {
 	// Place names the machine and the folder. Executors of the same place see the same
-	// jobs.
+	// jobs. A Checker knows its place once a Check went well.
 	Place() (host, folder string)
 }
 
@@ -92,10 +113,15 @@ type Spec struct {
 	// is stripped. It is called only when the job is really to be started. Nil means
 	// an empty workspace.
 	Source func(ctx context.Context) (io.ReadCloser, error)
+	// SourceName is the archive's name in the store that Source reads, for executors
+	// whose machines fetch it by a link.
+	SourceName string
 	// Image is the container image, for executors that have images.
 	Image string
 	// Machine is the kind of machine, for executors that have several.
 	Machine string
+	// Resources are what the job asks of the machine, for executors that can give them.
+	Resources Resources
 	// Interruptible allows a machine that its provider may take back.
 	Interruptible bool
 	// Timeout bounds the run from the script's start; it holds with every service
@@ -168,6 +194,8 @@ type State struct {
 	ExitCode *int `json:"exit_code,omitempty"`
 	// Message says more, for people: "pulling image", "no space left on device".
 	Message string `json:"message,omitempty"`
+	// Image is the image that the job runs in by its digest, where the executor knows it.
+	Image string `json:"image,omitempty"`
 	// StartedAt is when the script began, FinishedAt when it ended; UTC.
 	StartedAt  time.Time `json:"started_at,omitzero"`
 	FinishedAt time.Time `json:"finished_at,omitzero"`
@@ -199,6 +227,20 @@ func (e *StartError) Error() string {
 
 // Unwrap gives the cause.
 func (e *StartError) Unwrap() error { return e.Err }
+
+// FaultError is a Start that failed although nothing is known to be wrong with the
+// job: a retry may help.
+type FaultError struct {
+	// Message is for the people who wait: "no Docker engine answers".
+	Message string
+	Err     error
+}
+
+// Error gives the message and its cause.
+func (e *FaultError) Error() string { return e.Message + ": " + e.Err.Error() }
+
+// Unwrap gives the cause.
+func (e *FaultError) Unwrap() error { return e.Err }
 
 // GapError says that a part of a log was dropped because the log is too large.
 type GapError struct {

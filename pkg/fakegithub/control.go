@@ -11,9 +11,27 @@ import (
 	"github.com/litci/litci/pkg/fakegithub/internal/route"
 )
 
-// controlPath is one of the paths that do what people do on GitHub's pages.
+// ControlPath is one of the paths that do what people do on GitHub's pages.
+type ControlPath struct {
+	Method string
+	Path   string
+	Takes  string // the body or the query, in words
+}
+
+// ControlPaths lists the control paths. Bodies are JSON; fields that are not said to
+// be needed may be missing. Answers name the delivery that told the App, with the
+// answer it got: null when there is no webhook address.
+func ControlPaths() []ControlPath {
+	var list []ControlPath
+	for _, p := range controlPaths() {
+		list = append(list, p.ControlPath)
+	}
+	return list
+}
+
+// controlPath is a control path and what it does.
 type controlPath struct {
-	method   string
+	ControlPath
 	template route.Template
 	handle   func(*control) (any, error)
 }
@@ -26,39 +44,27 @@ type control struct {
 	body   []byte
 }
 
-// controlPaths is the table of the control paths. Bodies are JSON; fields that
-// are not said to be needed may be missing. Answers name the delivery that told
-// the App, with the answer it got: null when there is no webhook address.
-//
-//	GET  /_fake/state                                      State
-//	POST /_fake/repos/{owner}/{repo}/pulls                 {"head" (needed), "base", "author", "permission", "fork", "title", "body", "draft", "number", "silent"}
-//	POST /_fake/repos/{owner}/{repo}/pulls/{n}/synchronize {"head"}
-//	POST /_fake/repos/{owner}/{repo}/pulls/{n}/close       {"merged"}
-//	POST /_fake/repos/{owner}/{repo}/push                  {"ref" (needed), "before", "sender"}
-//	POST /_fake/repos/{owner}/{repo}/issues/{n}/comments   {"body" (needed), "author", "permission"}
-//	POST /_fake/check-runs/{id}/rerequest                  {"sender", "permission"}
-//	POST /_fake/check-runs/{id}/action                     {"identifier" (needed), "sender", "permission"}
-//	POST /_fake/deliver                                    {"event", "payload"} (both needed)
-//	POST /_fake/faults                                     a list of Fault
-//	DELETE /_fake/faults
-//	POST /_fake/manifests                                  an App manifest; answers {"code"}
+// controlPaths is the table of the control paths.
 func controlPaths() []controlPath {
 	var table []controlPath
-	add := func(method, path string, handle func(*control) (any, error)) {
-		table = append(table, controlPath{method, route.Parse("/_fake"+path, nil), handle})
+	add := func(method, path, takes string, handle func(*control) (any, error)) {
+		shown := ControlPath{Method: method, Path: "/_fake" + path, Takes: takes}
+		table = append(table, controlPath{shown, route.Parse(shown.Path, nil), handle})
 	}
-	add(http.MethodGet, "/state", (*control).state)
-	add(http.MethodPost, "/repos/{owner}/{repo}/pulls", (*control).openPull)
-	add(http.MethodPost, "/repos/{owner}/{repo}/pulls/{number}/synchronize", (*control).synchronize)
-	add(http.MethodPost, "/repos/{owner}/{repo}/pulls/{number}/close", (*control).closePull)
-	add(http.MethodPost, "/repos/{owner}/{repo}/push", (*control).push)
-	add(http.MethodPost, "/repos/{owner}/{repo}/issues/{number}/comments", (*control).comment)
-	add(http.MethodPost, "/check-runs/{id}/rerequest", (*control).rerequest)
-	add(http.MethodPost, "/check-runs/{id}/action", (*control).action)
-	add(http.MethodPost, "/deliver", (*control).deliver)
-	add(http.MethodPost, "/faults", (*control).addFaults)
-	add(http.MethodDelete, "/faults", (*control).clearFaults)
-	add(http.MethodPost, "/manifests", (*control).manifest)
+	const get, post, del = http.MethodGet, http.MethodPost, http.MethodDelete
+	add(get, "/state", "?payloads=true for what webhooks carried", (*control).state)
+	add(post, "/repos/{owner}/{repo}/pulls", `{"head" (needed), "base", "author", "permission", "fork", "title", "body", "draft", "number", "silent"}`, (*control).openPull)
+	add(post, "/repos/{owner}/{repo}/pulls/{number}/synchronize", `{"head"}`, (*control).synchronize)
+	add(post, "/repos/{owner}/{repo}/pulls/{number}/close", `{"merged"}`, (*control).closePull)
+	add(post, "/repos/{owner}/{repo}/pulls/{number}/reopen", "", (*control).reopenPull)
+	add(post, "/repos/{owner}/{repo}/push", `{"ref" (needed), "before", "sender"}`, (*control).push)
+	add(post, "/repos/{owner}/{repo}/issues/{number}/comments", `{"body" (needed), "author", "permission"}`, (*control).comment)
+	add(post, "/check-runs/{id}/rerequest", `{"sender", "permission"}`, (*control).rerequest)
+	add(post, "/check-runs/{id}/action", `{"identifier" (needed), "sender", "permission"}`, (*control).action)
+	add(post, "/deliver", `{"event" (needed), "payload" (needed)}`, (*control).deliver)
+	add(post, "/faults", `[{"method", "path", "status", "headers", "body", "delay_ms", "after_effect", "drop", "count"}]`, (*control).addFaults)
+	add(del, "/faults", "", (*control).clearFaults)
+	add(post, "/manifests", `an App manifest; answers {"code"}`, (*control).manifest)
 	return table
 }
 
@@ -72,7 +78,7 @@ func (s *Server) serveControl(w http.ResponseWriter, r *http.Request) {
 	}
 	for _, path := range controlPaths() {
 		params, matches := path.template.Match(r.URL.EscapedPath())
-		if !matches || path.method != r.Method {
+		if !matches || path.Method != r.Method {
 			continue
 		}
 		shown, err := path.handle(&control{s: s, r: r, params: params, body: body})
@@ -124,7 +130,18 @@ func (c *control) number() (int, error) {
 	return n, nil
 }
 
-func (c *control) state() (any, error) { return c.s.State(), nil }
+// state shows what the server holds. Payloads are most of it, so they are left out
+// unless the query wants them.
+func (c *control) state() (any, error) {
+	st := c.s.State()
+	if c.r.URL.Query().Get("payloads") == "true" {
+		return st, nil
+	}
+	for i := range st.Deliveries {
+		st.Deliveries[i].Request.Payload = nil
+	}
+	return st, nil
+}
 
 func (c *control) openPull() (any, error) {
 	var in struct {
@@ -201,6 +218,18 @@ func (c *control) closePull() (any, error) {
 		return nil, err
 	}
 	delivery, err := c.s.ClosePull(c.r.Context(), c.params["owner"], c.params["repo"], n, in.Merged)
+	if err != nil {
+		return nil, err
+	}
+	return c.withPull(n, delivery)
+}
+
+func (c *control) reopenPull() (any, error) {
+	n, err := c.number()
+	if err != nil {
+		return nil, err
+	}
+	delivery, err := c.s.ReopenPull(c.r.Context(), c.params["owner"], c.params["repo"], n)
 	if err != nil {
 		return nil, err
 	}

@@ -48,8 +48,15 @@ func TestControlOfPulls(t *testing.T) {
 	if again := w.send(http.MethodPost, "/_fake"+repoPath+"/pulls/1/close", "", nil); again.status != http.StatusUnprocessableEntity {
 		t.Errorf("closing twice: %d, want 422", again.status)
 	}
+	w.control(http.MethodPost, repoPath+"/pulls/1/reopen", nil, nil)
+	if got = w.last(); got.field(t, "action") != "reopened" || got.field(t, "pull_request.state") != "open" || got.field(t, "pull_request.closed_at") != nil {
+		t.Errorf("webhook = %s", got.body)
+	}
+	if again := w.send(http.MethodPost, "/_fake"+repoPath+"/pulls/1/reopen", "", nil); again.status != http.StatusUnprocessableEntity {
+		t.Errorf("reopening an open one: %d, want 422", again.status)
+	}
 	silent := w.openPull(func(o *fakegithub.OpenPull) { o.Silent, o.Number = true, 42 })
-	if silent != 42 || len(w.received()) != 3 {
+	if silent != 42 || len(w.received()) != 4 {
 		t.Errorf("a silent pull request: number %d, %d webhooks", silent, len(w.received()))
 	}
 }
@@ -196,6 +203,12 @@ func TestStateHasGitHubsNames(t *testing.T) {
 	}
 	if len(state.Pulls) != 1 || state.Pulls[0].GetHead().GetSHA() != w.sha("feature") || len(state.Deliveries) != 3 || state.Deliveries[0].GetStatusCode() != 202 {
 		t.Errorf("state = %s", got.body)
+	}
+	if strings.Contains(got.body, `"sender":{`) {
+		t.Error("the payloads of webhooks are there unasked")
+	}
+	if whole := w.send(http.MethodGet, "/_fake/state?payloads=true", "", nil); !strings.Contains(whole.body, `"sender":{`) {
+		t.Error("the payloads of webhooks are missing")
 	}
 	if state.Requests["POST /repos/{owner}/{repo}/check-runs"] != 1 || state.Requests["POST /repos/{owner}/{repo}/issues/{issue_number}/comments"] != 1 {
 		t.Errorf("requests = %v", state.Requests)

@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // errNoObject says that a name leads to no object of the wanted type.
@@ -22,19 +23,63 @@ var errNoObject = errors.New("no such object")
 // /srv/hello.git or /src/hello/.git. It is read through the git command; names that
 // come from requests reach git on its standard input or as full object ids,
 // never as arguments, so that none is taken for an option.
-type gitDir string
+type gitDir struct {
+	path string
+	// merges holds the objects of trial merges, so that the repository stays as it is.
+	merges *scratch
+}
+
+// scratch is a directory that is made when it is first needed.
+type scratch struct {
+	mu   sync.Mutex
+	path string
+}
+
+// dir makes the directory.
+func (s *scratch) dir() (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.path == "" {
+		path, err := os.MkdirTemp("", "fakegithub-merges-")
+		if err != nil {
+			return "", fmt.Errorf("trial merges: %w", err)
+		}
+		s.path = path
+	}
+	return s.path, nil
+}
+
+// known is the directory where it was made, else empty.
+func (s *scratch) known() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.path
+}
+
+// remove takes the directory away.
+func (s *scratch) remove() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.path != "" {
+		_ = os.RemoveAll(s.path) // a leftover in the temporary directory harms nobody
+		s.path = ""
+	}
+}
 
 // command prepares git with an environment of its own: nobody's
 // configuration, no prompts, no locks, names taken literally.
 func (g gitDir) command(ctx context.Context, args ...string) *exec.Cmd {
 	args = append([]string{
-		"--git-dir=" + string(g), "-c", "safe.directory=*", "-c", "core.quotePath=false", "-c", "core.fsmonitor=false",
+		"--git-dir=" + g.path, "-c", "safe.directory=*", "-c", "core.quotePath=false", "-c", "core.fsmonitor=false",
 		"-c", "i18n.logOutputEncoding=UTF-8",
 	}, args...)
 	cmd := exec.CommandContext(ctx, "git", args...)
 	cmd.Env = []string{
 		"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "TZ=UTC", "GIT_CONFIG_GLOBAL=" + os.DevNull, "GIT_CONFIG_NOSYSTEM=1",
 		"GIT_TERMINAL_PROMPT=0", "GIT_OPTIONAL_LOCKS=0", "GIT_LITERAL_PATHSPECS=1", "GIT_NO_REPLACE_OBJECTS=1",
+	}
+	if merges := g.merges.known(); merges != "" {
+		cmd.Env = append(cmd.Env, "GIT_ALTERNATE_OBJECT_DIRECTORIES="+merges)
 	}
 	return cmd
 }
@@ -43,22 +88,23 @@ func (g gitDir) command(ctx context.Context, args ...string) *exec.Cmd {
 func openGit(ctx context.Context, dir string) (gitDir, error) {
 	absolute, err := filepath.Abs(dir)
 	if err != nil {
-		return "", fmt.Errorf("git directory: %w", err)
+		return gitDir{}, fmt.Errorf("git directory: %w", err)
 	}
 	// A directory inside another repository's work tree is not that repository.
-	git := gitDir(filepath.Join(absolute, ".git"))
-	if _, err := os.Stat(string(git)); err != nil {
-		git = gitDir(absolute)
+	git := gitDir{filepath.Join(absolute, ".git"), &scratch{}}
+	if _, err := os.Stat(git.path); err != nil {
+		git.path = absolute
 	}
 	out, err := git.run(ctx, "", "rev-parse", "--show-object-format", "--absolute-git-dir")
 	if err != nil {
-		return "", err
+		return gitDir{}, err
 	}
 	format, found, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
 	if format != "sha1" {
-		return "", fmt.Errorf("git in %s: object format %s; GitHub has sha1 only", dir, format)
+		return gitDir{}, fmt.Errorf("git in %s: object format %s; GitHub has sha1 only", dir, format)
 	}
-	return gitDir(found), nil
+	git.path = found
+	return git, nil
 }
 
 // run returns what git prints.
@@ -68,7 +114,7 @@ func (g gitDir) run(ctx context.Context, input string, args ...string) ([]byte, 
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("git %s in %s: %w: %s", args[0], g, err, strings.TrimSpace(errs.String()))
+		return nil, fmt.Errorf("git %s in %s: %w: %s", args[0], g.path, err, strings.TrimSpace(errs.String()))
 	}
 	return out.Bytes(), nil
 }

@@ -212,6 +212,37 @@ func (s *Server) ClosePull(ctx context.Context, owner, name string, number int, 
 	return s.announcePull(ctx, r, p, "closed", p.author, nil)
 }
 
+// ReopenPull opens a closed pull request again, where its branch stands now, and
+// sends pull_request.reopened. One that was merged, or whose branch is gone, is
+// refused.
+func (s *Server) ReopenPull(ctx context.Context, owner, name string, number int) (*Delivery, error) {
+	s.mu.Lock()
+	r, err := s.find(owner, name)
+	if err != nil {
+		s.mu.Unlock()
+		return nil, err
+	}
+	p, err := r.pullNumbered(number)
+	switch {
+	case err != nil:
+	case p.closedAt == nil:
+		err = refuse(http.StatusUnprocessableEntity, fmt.Sprintf("pull request %d is open", number))
+	case p.mergedAt != nil:
+		err = refuse(http.StatusUnprocessableEntity, fmt.Sprintf("pull request %d was merged", number))
+	}
+	s.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.measure(ctx, r, p, p.headRef); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p.closedAt, p.updatedAt = nil, s.now()
+	return s.announcePull(ctx, r, p, "reopened", p.author, nil)
+}
+
 // openOne returns an open pull request.
 func (s *Server) openOne(owner, name string, number int) (*repo, *pull, error) {
 	s.mu.Lock()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -27,7 +26,7 @@ type pull struct {
 	baseRef, baseSHA              string
 	createdAt, updatedAt          time.Time
 	closedAt, mergedAt            *time.Time
-	mergeSHA                      string
+	mergeSHA                      string // of the trial merge, and once merged of the merge
 	mergedBy                      *user
 	labels                        []*label
 	reactions                     []*reaction
@@ -280,13 +279,17 @@ func (c *call) getPull() (reply, error) {
 	p.asked = true
 	s.mu.Unlock()
 	if compute {
-		mergeable, err := c.repo.git.mergeable(c.r.Context(), base, head)
+		merge, err := c.repo.git.testMerge(c.r.Context(), base, head, "Merge "+head+" into "+base)
 		if err != nil {
 			return reply{}, err
 		}
 		s.mu.Lock()
 		if p.headSHA == head && p.baseSHA == base {
+			mergeable := merge != ""
 			p.mergeable = &mergeable
+			if mergeable { // where there are conflicts the old one stays
+				p.mergeSHA = merge
+			}
 		}
 		s.mu.Unlock()
 	}
@@ -295,28 +298,36 @@ func (c *call) getPull() (reply, error) {
 	return ok(s.pull(c.urls, c.repo, p))
 }
 
-// mergeable tries a merge whose objects go to a scratch directory, so that
-// the repository stays as it is.
-func (g gitDir) mergeable(ctx context.Context, base, head string) (bool, error) {
+// testMerge merges a head into a base and returns the commit, or nothing where they
+// conflict. Its objects go to a scratch directory, so that the repository stays as
+// it is.
+func (g gitDir) testMerge(ctx context.Context, base, head, message string) (sha string, err error) {
 	objects, err := g.run(ctx, "", "rev-parse", "--path-format=absolute", "--git-path", "objects")
 	if err != nil {
-		return false, err
+		return "", err
 	}
-	scratch, err := os.MkdirTemp("", "fakegithub-merge-")
+	scratch, err := g.merges.dir()
 	if err != nil {
-		return false, fmt.Errorf("trial merge: %w", err)
+		return "", err
 	}
-	defer func() { _ = os.RemoveAll(scratch) }() // a leftover in the temporary directory harms nobody
-	cmd := g.command(ctx, "merge-tree", "--write-tree", base, head)
-	cmd.Env = append(cmd.Env, "GIT_OBJECT_DIRECTORY="+scratch, "GIT_ALTERNATE_OBJECT_DIRECTORIES="+strings.TrimSpace(string(objects)))
-	err = cmd.Run()
+	write := func(args ...string) (string, error) {
+		cmd := g.command(ctx, args...)
+		cmd.Env = append(cmd.Env, "GIT_OBJECT_DIRECTORY="+scratch, "GIT_ALTERNATE_OBJECT_DIRECTORIES="+strings.TrimSpace(string(objects)),
+			"GIT_AUTHOR_NAME=GitHub", "GIT_AUTHOR_EMAIL=noreply@github.com", "GIT_COMMITTER_NAME=GitHub", "GIT_COMMITTER_EMAIL=noreply@github.com")
+		out, err := cmd.Output()
+		return strings.TrimSpace(string(out)), err
+	}
+	tree, err := write("merge-tree", "--write-tree", base, head)
 	if exitCode(err) == 1 {
-		return false, nil // conflicts
+		return "", nil // conflicts
+	}
+	if err == nil {
+		sha, err = write("commit-tree", "-p", base, "-p", head, "-m", message, tree)
 	}
 	if err != nil {
-		return false, fmt.Errorf("trial merge of %s into %s: %w", head, base, err)
+		return "", fmt.Errorf("trial merge of %s into %s: %w", head, base, err)
 	}
-	return true, nil
+	return sha, nil
 }
 
 // rangeOf returns the commits that a pull request's lists run between.

@@ -25,6 +25,10 @@ func TestPullRequest(t *testing.T) {
 	if pr.GetHead().GetSHA() != w.sha("feature") || pr.GetBase().GetSHA() != w.sha("main") || pr.GetHead().GetRepo().GetID() != repoID {
 		t.Errorf("ends = %v, %v", pr.GetHead(), pr.GetBase())
 	}
+	merge, _, err := c.Git.GetCommit(ctx, owner, repoName, pr.GetMergeCommitSHA())
+	if err != nil || len(merge.Parents) != 2 || merge.Parents[0].GetSHA() != w.sha("main") || merge.Parents[1].GetSHA() != w.sha("feature") {
+		t.Errorf("test merge %s = %v, %v", pr.GetMergeCommitSHA(), merge, err)
+	}
 	files, _, err := c.PullRequests.ListFiles(ctx, owner, repoName, n, nil)
 	if err != nil || len(files) != 3 || files[0].GetPatch() == "" || files[0].GetAdditions() != 1 {
 		t.Errorf("files = %v, %v", files, err)

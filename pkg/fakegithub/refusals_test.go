@@ -146,3 +146,17 @@ func TestEveryEndpointAsksForItsPermission(t *testing.T) {
 		t.Errorf("metadata: %d, want 200: it is part of every token", got.status)
 	}
 }
+
+func TestArchivedRepositoryIsReadOnly(t *testing.T) {
+	w := setup(t, nil, fakegithubtest.RefusalsMayDiffer())
+	if err := w.server.AddRepo(fakegithub.Repo{Owner: owner, Name: "old", Dir: w.dir, Archived: true}); err != nil {
+		t.Fatal(err)
+	}
+	token := w.token(nil)
+	if got := w.send(http.MethodGet, "/repos/octo/old", token, nil); got.status != 200 || !strings.Contains(got.body, `"archived":true`) {
+		t.Errorf("read: %d %s", got.status, got.body)
+	}
+	if got := w.send(http.MethodPost, "/repos/octo/old/check-runs", token, map[string]any{"name": "x", "head_sha": w.sha("main")}); got.status != 403 || !strings.Contains(got.body, "archived") {
+		t.Errorf("written: %d %s", got.status, got.body)
+	}
+}

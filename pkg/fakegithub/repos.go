@@ -20,6 +20,7 @@ type Repo struct {
 	Dir           string // a local git repository, bare or not
 	DefaultBranch string // default: what HEAD names, else main
 	Private       bool
+	Archived      bool  // it can be read only
 	Installation  int64 // 0: one per owner, assigned
 }
 
@@ -232,7 +233,7 @@ func (l links) repo(r *repo) object {
 		"size": 0, "forks": 0, "forks_count": 0, "stargazers_count": 0, "watchers": 0, "watchers_count": 0,
 		"open_issues": 0, "open_issues_count": 0, "subscribers_count": 0, "network_count": 0,
 		"has_issues": true, "has_projects": false, "has_wiki": false, "has_pages": false, "has_downloads": true,
-		"has_discussions": false, "archived": false, "disabled": false, "is_template": false, "allow_forking": true,
+		"has_discussions": false, "archived": r.Archived, "disabled": false, "is_template": false, "allow_forking": true,
 		"web_commit_signoff_required": false, "topics": []string{}, "custom_properties": object{},
 		"created_at": r.createdAt, "updated_at": r.createdAt, "pushed_at": r.createdAt,
 		"git_url": "git://" + strings.TrimPrefix(html, "http://") + ".git", "ssh_url": "git@localhost:" + r.fullName() + ".git",

@@ -155,6 +155,11 @@ func (s *Server) Close() error {
 	s.mu.Unlock()
 	s.Wait()
 	s.hooks.CloseIdleConnections()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.repos {
+		r.git.merges.remove()
+	}
 	return nil
 }
 
@@ -273,6 +278,9 @@ func (s *Server) handle(c *call, path string) (reply, error) {
 	}
 	if err := c.permit(); err != nil {
 		return reply{}, err
+	}
+	if c.repo != nil && c.repo.Archived && c.r.Method != http.MethodGet && c.r.Method != http.MethodHead {
+		return reply{}, refuse(http.StatusForbidden, "Repository was archived so is read-only.")
 	}
 	body, err := io.ReadAll(io.LimitReader(c.r.Body, maxRequestBody+1))
 	if err != nil {

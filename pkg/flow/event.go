@@ -23,6 +23,23 @@ type Event struct {
 	Comment     *Comment     `json:"comment,omitempty"`
 	Review      *Review      `json:"review,omitempty"`
 	MergeGroup  *MergeGroup  `json:"merge_group,omitempty"`
+	Rerun       *Rerun       `json:"rerun,omitempty"`
+
+	// Replay tells planning a stored delivery again from the first time: it makes the
+	// run another one. Empty for what GitHub sent.
+	Replay string `json:"replay,omitempty"`
+}
+
+// KindRerun is the Kind of an operator's wish to run jobs again; GitHub's own are
+// check_run and check_suite.
+const KindRerun = "rerun"
+
+// Rerun asks for jobs of a run to be run again.
+type Rerun struct {
+	Run string `json:"run"`
+	// Attempt is the attempt's id of the one job that is meant, empty for those of the
+	// run that failed, or all where none did.
+	Attempt string `json:"attempt,omitempty"`
 }
 
 // User is an account on GitHub.
@@ -118,7 +135,12 @@ type MergeGroup struct {
 }
 
 // Key is the delivery's id, so that a redelivery inside the window is stored once.
-func (e Event) Key() string { return "gh/" + e.Delivery }
+func (e Event) Key() string {
+	if e.Replay != "" {
+		return "gh/" + e.Delivery + "/" + e.Replay
+	}
+	return "gh/" + e.Delivery
+}
 
 // SHA is the commit that the event is about, empty where it names none.
 func (e Event) SHA() string {

@@ -45,8 +45,27 @@ type Job struct {
 
 	Options  Options   `json:"options,omitzero"`
 	QueuedAt time.Time `json:"queued_at"`
+	// Earlier are the attempts before this one, oldest first.
+	Earlier []Earlier `json:"earlier,omitempty"`
 	// ReceivedAt is when the webhook came: the start of every latency.
 	ReceivedAt time.Time `json:"received_at,omitzero"`
+}
+
+// Earlier is an attempt that gave way to the next one.
+type Earlier struct {
+	Attempt int `json:"attempt"`
+	// Rerun says that somebody asked for another attempt; without it litci itself
+	// tried again because of Cause.
+	Rerun bool `json:"rerun,omitempty"`
+	// By is who asked, empty where nobody did.
+	By         string     `json:"by,omitempty"`
+	Conclusion Conclusion `json:"conclusion,omitempty"`
+	Cause      Cause      `json:"cause,omitempty"`
+	// Message is the attempt's one sentence for people.
+	Message string `json:"message,omitempty"`
+	// Log is the name of its archive in the object store logs.
+	Log string    `json:"log,omitempty"`
+	At  time.Time `json:"at"`
 }
 
 // Options are the keys of a workflow that steer its jobs beyond the script.

@@ -21,6 +21,9 @@ type PlannedJob struct {
 	Job   string `json:"job"`
 	Check string `json:"check"`
 	File  string `json:"file"`
+	// Workflow names the workflow among those of the commit, as needs does: the file,
+	// or the name where one file holds several.
+	Workflow string `json:"workflow,omitempty"`
 	// Optional jobs may fail without turning the verdict red.
 	Optional bool   `json:"optional,omitempty"`
 	Pool     string `json:"pool,omitempty"`

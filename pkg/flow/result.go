@@ -28,9 +28,12 @@ const (
 	CauseDeadline       Cause = "deadline"       // over the workflow's timeout
 	CauseStopped        Cause = "stopped"        // somebody asked for its end
 	CauseMemory         Cause = "out_of_memory"  // ended by the memory limit
+	CausePreempted      Cause = "preempted"      // the provider took the machine back
 	CauseInfrastructure Cause = "infrastructure" // the machine's fault, or nobody knows
 	CauseNoCapacity     Cause = "no_capacity"    // no slot before the queue deadline
 	CauseRefused        Cause = "refused"        // cannot be started as asked
+	CauseNeeds          Cause = "needs"          // what it needs failed or was skipped
+	CauseGivenUp        Cause = "given_up"       // a service gave its message up as a dead letter
 )
 
 // The causes of a plan that ended without a job.
@@ -38,7 +41,7 @@ const (
 	CauseNoWorkflows  Cause = "no_workflows"  // the commit has no workflow files: nothing is posted
 	CauseNotTriggered Cause = "not_triggered" // no workflow wants this event
 	CauseConfig       Cause = "config"        // the workflow files do not parse
-	CauseGate         Cause = "gate"          // needs approval
+	CauseGate         Cause = "gate"          // needs approval; CauseGivenUp counts here too
 )
 
 // Result says that a job ended, or that a plan ended without one. A red build

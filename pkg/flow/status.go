@@ -65,9 +65,14 @@ func StatusOf(j Job, state State, at time.Time) Status {
 	}
 }
 
-// Key is the message's id: one message per state of an attempt.
+// Key is the message's id: one message per state of an attempt. Before it has
+// started, an attempt may wait for one thing after another: each is a message.
 func (s Status) Key() string {
-	return "status/" + s.Job + "/" + strconv.Itoa(s.Attempt) + "/" + string(s.State)
+	key := "status/" + s.Job + "/" + strconv.Itoa(s.Attempt) + "/" + string(s.State)
+	if s.State.Rank() < Started.Rank() {
+		key += "/" + strconv.FormatInt(s.At.UnixNano(), 10)
+	}
+	return key
 }
 
 // Headers are the identities that go beside the payload.

@@ -1,36 +1,32 @@
 package ghapp
 
 import (
+	"errors"
 	"io"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 )
-
-// concurrent is how many requests of one installation are under way at most;
-// GitHub blocks above 100 and advises far fewer.
-const concurrent = 10
 
 // maxRedirects bounds how often a moved repository is followed.
 const maxRedirects = 5
 
-// gate lets the requests of one installation through: none while it is paused,
-// few at a time. It repeats what may be repeated and turns GitHub's limits into a
-// pause.
+// gate lets the requests of one installation through: none while it is paused or
+// its pace is used up, few at a time. It repeats what may be repeated and turns
+// GitHub's limits into a pause.
 type gate struct {
-	home *url.URL
-	inst *installation
-	wire http.RoundTripper
+	home    *url.URL
+	inst    *installation
+	wire    http.RoundTripper
+	metrics *metrics
 }
 
 // RoundTrip sends an authenticated request to GitHub's API.
 func (g *gate) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Body != nil {
 		defer func() { _ = req.Body.Close() }()
-	}
-	if err := g.inst.paused(time.Now()); err != nil {
-		return nil, err
 	}
 	select {
 	case g.inst.places <- struct{}{}:
@@ -51,7 +47,25 @@ func (g *gate) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	return g.inst.admit(resp, time.Now())
+	resp, kind, err := g.inst.admit(resp, time.Now())
+	if kind != "" {
+		g.metrics.limited.WithLabelValues(kind).Inc()
+	}
+	return resp, err
+}
+
+// send sends a request that the budget has room for.
+func (g *gate) send(req *http.Request) (*http.Response, error) {
+	cost, err := g.inst.charge(time.Now(), req)
+	if err != nil {
+		if limit := (*LimitError)(nil); errors.As(err, &limit) && limit.own {
+			g.metrics.limited.WithLabelValues(limitedOwn).Inc()
+		}
+		return nil, err
+	}
+	resp, err := g.wire.RoundTrip(req)
+	g.inst.settle(time.Now(), cost, resp)
+	return resp, err
 }
 
 // follow sends a request to where its repository moved, method and body kept. Go's
@@ -67,7 +81,7 @@ func (g *gate) follow(req *http.Request) (*http.Response, error) {
 		if again.URL = target; target != req.URL {
 			again.Host = ""
 		}
-		resp, err := g.wire.RoundTrip(again)
+		resp, err := g.send(again)
 		if err != nil {
 			return nil, err
 		}
@@ -86,7 +100,11 @@ func (g *gate) follow(req *http.Request) (*http.Response, error) {
 }
 
 func unavailable(resp *http.Response) bool {
-	return resp.StatusCode == http.StatusBadGateway || resp.StatusCode == http.StatusServiceUnavailable
+	switch resp.StatusCode {
+	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
 }
 
 // repeatable tells whether doing it twice is doing it once. A POST that was
@@ -95,6 +113,28 @@ func unavailable(resp *http.Response) bool {
 func repeatable(method string) bool {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodDelete:
+		return true
+	}
+	return false
+}
+
+// weigh is what GitHub books for a request.
+func weigh(req *http.Request) share {
+	switch req.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return share{points: readPoints, requests: 1}
+	case http.MethodPost:
+		if creates(req.URL.Path) {
+			return share{points: writePoints, content: 1, requests: 1}
+		}
+	}
+	return share{points: writePoints, requests: 1}
+}
+
+// creates tells whether a POST to a path creates what GitHub counts as content.
+func creates(path string) bool {
+	switch path[strings.LastIndexByte(path, '/')+1:] {
+	case "check-runs", "comments", "issues", "pulls", "reviews":
 		return true
 	}
 	return false

@@ -5,7 +5,9 @@
 // A client's token is scoped to one repository and to the permissions of the
 // service that asks. Nothing here sleeps through a limit: the whole installation
 // is paused, calls return a *LimitError at once, and the caller puts its message
-// back for as long as Pause says.
+// back for as long as Pause says. An account of what was spent keeps GitHub's
+// limits from being met; Reserve takes a part of it for work that must not stop in
+// the middle. What is read again is asked for by its ETag.
 package ghapp
 
 import (
@@ -34,6 +36,9 @@ type Config struct {
 	Permissions map[string]string
 	// Transport carries the requests; default a transport of the App's own.
 	Transport http.RoundTripper
+	// Budgets are what the installations may spend; Apps of one App id share them.
+	// Default: the App's own, with default Limits.
+	Budgets *Budgets
 	// Metrics registers the App's metrics; nil measures nothing. Several Apps of one
 	// process share them.
 	Metrics prometheus.Registerer
@@ -46,15 +51,18 @@ type App struct {
 	signer      signer
 	permissions *github.InstallationPermissions
 	wire        http.RoundTripper
+	budgets     *Budgets
+	answers     *store
+	metrics     *metrics
 	asApp       *github.Client
 
-	mu            sync.Mutex
-	installations map[int64]*installation
-	clients       map[scope]*client
-	slug          string
+	mu      sync.Mutex
+	clients map[scope]*client
+	slug    string
 }
 
-// scope is what a token reaches.
+// scope is what a token reaches: a repository, or, where repo is 0, the list of an
+// installation's repositories.
 type scope struct{ installation, repo int64 }
 
 // client is a go-github client with what it authenticates by.
@@ -83,7 +91,10 @@ func New(cfg Config) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	metrics, err := newMetrics(cfg.Metrics)
+	if cfg.Budgets == nil {
+		cfg.Budgets = NewBudgets(Limits{})
+	}
+	metrics, err := newMetrics(cfg.Metrics, cfg.Budgets)
 	if err != nil {
 		return nil, err
 	}
@@ -94,10 +105,11 @@ func New(cfg Config) (*App, error) {
 	}
 	a := &App{
 		id: cfg.AppID, home: home, signer: newSigner(key), permissions: permissions,
-		wire:          &wire{next: cfg.Transport, home: home, metrics: metrics},
-		installations: map[int64]*installation{}, clients: map[scope]*client{},
+		wire:    &wire{next: cfg.Transport, home: home, metrics: metrics},
+		budgets: cfg.Budgets, answers: newStore(storedBytes), metrics: metrics,
+		clients: map[scope]*client{},
 	}
-	a.asApp = a.api(a.appTransport(a.installation(0)))
+	a.asApp = a.api(scope{}, a.appTransport())
 	return a, nil
 }
 
@@ -114,21 +126,34 @@ func (a *App) Client(installation, repo int64) (*github.Client, error) {
 	return c.api, nil
 }
 
+// Installation returns a client for what belongs to an installation as a whole: the
+// list of its repositories. Its token may read metadata and nothing else.
+func (a *App) Installation(installation int64) (*github.Client, error) {
+	if installation <= 0 {
+		return nil, fmt.Errorf("client for installation %d: the id must be positive", installation)
+	}
+	return a.scoped(scope{installation: installation}).api, nil
+}
+
 func (a *App) client(installation, repo int64) (*client, error) {
 	if installation <= 0 || repo <= 0 {
 		return nil, fmt.Errorf("client for repository %d of installation %d: both ids must be positive", repo, installation)
 	}
-	inst := a.installation(installation)
+	return a.scoped(scope{installation, repo}), nil
+}
+
+// scoped returns the one client of a scope.
+func (a *App) scoped(key scope) *client {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	key := scope{installation, repo}
 	if c := a.clients[key]; c != nil {
-		return c, nil
+		return c
 	}
-	b := &bearer{home: a.home, next: &gate{home: a.home, inst: inst, wire: a.wire}, grant: a.newGrant(inst, repo)}
-	c := &client{api: a.api(b), bearer: b}
+	g := a.gate(key.installation)
+	b := &bearer{home: a.home, inst: g.inst, grant: a.newGrant(key), next: g}
+	c := &client{api: a.api(key, b), bearer: b}
 	a.clients[key] = c
-	return c, nil
+	return c
 }
 
 // AsApp returns the client that speaks for the App itself: its installations and
@@ -178,23 +203,18 @@ func (a *App) Close() {
 	(&http.Client{Transport: a.wire}).CloseIdleConnections()
 }
 
-// api is a go-github client over a transport. The gate follows the redirects that
-// may be followed; all others end here, so no request leaves GitHub's API.
-func (a *App) api(over http.RoundTripper) *github.Client {
+// api is a go-github client over a transport that authenticates for a scope. The
+// gate follows the redirects that may be followed; all others end here, so no
+// request leaves GitHub's API.
+func (a *App) api(key scope, over http.RoundTripper) *github.Client {
+	over = &conditional{next: over, scope: key, store: a.answers, metrics: a.metrics}
 	api := github.NewClient(&http.Client{Transport: bounded{over, requestTimeout}, CheckRedirect: stay})
 	api.BaseURL = a.home
 	return api
 }
 
-func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-
-func (a *App) installation(id int64) *installation {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	inst := a.installations[id]
-	if inst == nil {
-		inst = newInstallation(id)
-		a.installations[id] = inst
-	}
-	return inst
+func (a *App) gate(installation int64) *gate {
+	return &gate{home: a.home, inst: a.budgets.installation(installation), wire: a.wire, metrics: a.metrics}
 }
+
+func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }

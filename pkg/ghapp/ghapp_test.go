@@ -43,10 +43,10 @@ func newKey(t *testing.T) *rsa.PrivateKey {
 	return key
 }
 
-// emulator is GitHub with one repository of one commit.
-func emulator(t *testing.T) (gh *fakegithub.Server, url, sha string, key *rsa.PrivateKey) {
+// oneCommit is a git repository of one commit.
+func oneCommit(t *testing.T) (dir, sha string) {
 	t.Helper()
-	dir := t.TempDir()
+	dir = t.TempDir()
 	git := func(args ...string) string {
 		t.Helper()
 		c := exec.CommandContext(t.Context(), "git", args...)
@@ -60,6 +60,13 @@ func emulator(t *testing.T) (gh *fakegithub.Server, url, sha string, key *rsa.Pr
 	}
 	git("init", "-q", "-b", "main")
 	git("commit", "-q", "--allow-empty", "-m", "first")
+	return dir, git("rev-parse", "HEAD")
+}
+
+// emulator is GitHub with one repository of one commit.
+func emulator(t *testing.T) (gh *fakegithub.Server, url, sha string, key *rsa.PrivateKey) {
+	t.Helper()
+	dir, sha := oneCommit(t)
 	key = newKey(t)
 	gh, err := fakegithub.New(fakegithub.Config{AppID: appID, PrivateKey: key})
 	if err != nil {
@@ -70,7 +77,7 @@ func emulator(t *testing.T) (gh *fakegithub.Server, url, sha string, key *rsa.Pr
 	}
 	server := httptest.NewServer(fakegithubtest.Handler(t, gh))
 	t.Cleanup(func() { server.Close(); _ = gh.Close() })
-	return gh, server.URL, git("rev-parse", "HEAD"), key
+	return gh, server.URL, sha, key
 }
 
 func newApp(t *testing.T, cfg ghapp.Config, key *rsa.PrivateKey) *ghapp.App {
@@ -329,4 +336,28 @@ func response(w http.ResponseWriter, status int, body string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_, _ = io.WriteString(w, body)
+}
+
+func TestInstallationListsItsRepositories(t *testing.T) {
+	_, url, _, key := emulator(t)
+	app, err := ghapp.New(ghapp.Config{BaseURL: url, AppID: appID, PrivateKey: fakegithub.EncodeKey(key), Permissions: map[string]string{"contents": "read"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(app.Close)
+	client, err := app.Installation(installation)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, _, err := client.Apps.ListRepos(t.Context(), nil)
+	if err != nil || len(found.Repositories) != 1 || found.Repositories[0].GetID() != repository {
+		t.Errorf("repositories are %v, %v", found, err)
+	}
+	// Its token reads nothing of them.
+	if _, _, err := client.Git.GetTree(t.Context(), "octo", "hello", "main", false); !ghapp.IsRefused(err) {
+		t.Errorf("the tree is read: %v", err)
+	}
+	if _, err := app.Installation(0); err == nil {
+		t.Error("no installation has a client")
+	}
 }

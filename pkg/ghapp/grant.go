@@ -26,19 +26,24 @@ type grant struct {
 	now  *ghinstallation.Transport
 }
 
-func (a *App) newGrant(inst *installation, repo int64) *grant {
+func (a *App) newGrant(key scope) *grant {
+	options := &github.InstallationTokenOptions{RepositoryIDs: []int64{key.repo}, Permissions: a.permissions}
+	if key.repo == 0 {
+		options = &github.InstallationTokenOptions{Permissions: &github.InstallationPermissions{Metadata: github.String("read")}}
+	}
 	return &grant{turn: make(chan struct{}, 1), mint: func() *ghinstallation.Transport {
 		// One AppsTransport each: ghinstallation writes to it without a lock.
-		t := ghinstallation.NewFromAppsTransport(a.appTransport(inst), inst.id)
+		t := ghinstallation.NewFromAppsTransport(a.appTransport(), key.installation)
 		t.BaseURL = strings.TrimSuffix(a.home.String(), "/")
-		t.InstallationTokenOptions = &github.InstallationTokenOptions{RepositoryIDs: []int64{repo}, Permissions: a.permissions}
+		t.InstallationTokenOptions = options
 		return t
 	}}
 }
 
-// appTransport authenticates as the App; the requests count against inst.
-func (a *App) appTransport(inst *installation) *ghinstallation.AppsTransport {
-	over := answered{&gate{home: a.home, inst: inst, wire: a.wire}}
+// appTransport authenticates as the App, which has a budget of its own: minting
+// spends it, not the installation's.
+func (a *App) appTransport() *ghinstallation.AppsTransport {
+	over := answered{a.gate(0)}
 	t, err := ghinstallation.NewAppsTransportWithOptions(over, a.id, ghinstallation.WithSigner(a.signer))
 	if err != nil {
 		panic(err) // it asks for a signer alone
@@ -100,6 +105,7 @@ func (a answered) RoundTrip(req *http.Request) (*http.Response, error) {
 // dropped, and the request repeated once with a new one.
 type bearer struct {
 	home  *url.URL
+	inst  *installation
 	grant *grant
 	next  http.RoundTripper
 }
@@ -111,6 +117,9 @@ func (b *bearer) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	if !sameOrigin(req.URL, b.home) {
 		return nil, fmt.Errorf("%s is not GitHub's API at %s", redact(req.URL.String()), b.home)
+	}
+	if err := b.inst.paused(time.Now()); err != nil {
+		return nil, err // and no token is minted for it
 	}
 	stale := ""
 	for {

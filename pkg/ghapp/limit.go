@@ -13,21 +13,23 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/google/go-github/v62/github"
 )
 
-// LimitError says that GitHub asked the installation to wait. Until then every
-// call of the installation returns it without a request: calling on would
-// lengthen the block.
+// LimitError says that a call must wait: GitHub asked the installation to, and
+// until then every call of the installation returns it without a request, since
+// calling on would lengthen the block; or the call would have exceeded the budget
+// and was not sent. Either way nothing was done.
 type LimitError struct {
 	// Installation is 0 where the App itself is limited.
 	Installation int64
 	Until        time.Time
-	// Message is GitHub's.
+	// Message is GitHub's, or says which pace is used up.
 	Message string
+
+	own bool // refused by our account
 }
 
 func (e *LimitError) Error() string {
@@ -43,62 +45,52 @@ const (
 	longestPause = 70 * time.Minute
 )
 
-// installation is what all clients of one installation share.
-type installation struct {
-	id     int64
-	places chan struct{}
-
-	mu    sync.Mutex
-	limit *LimitError
-	// refusals in a row that named no time.
-	guesses int
-}
-
-func newInstallation(id int64) *installation {
-	return &installation{id: id, places: make(chan struct{}, concurrent)}
-}
-
-// paused returns the limit that still holds.
-func (i *installation) paused(now time.Time) error {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.limit != nil && now.Before(i.limit.Until) {
-		return i.limit
-	}
-	return nil
-}
-
-// admit passes an answer on, or turns a limit's refusal into the pause.
-func (i *installation) admit(resp *http.Response, now time.Time) (*http.Response, error) {
+// admit passes an answer on, or turns a limit's refusal into the pause; kind says
+// which limit.
+func (i *installation) admit(resp *http.Response, now time.Time) (_ *http.Response, kind string, _ error) {
 	if resp.StatusCode != http.StatusForbidden && resp.StatusCode != http.StatusTooManyRequests {
 		if resp.StatusCode < 400 {
 			i.mu.Lock()
-			i.guesses = 0
+			if i.pause(now) == nil { // else it was sent before the refusal
+				i.guesses = 0
+			}
 			i.mu.Unlock()
 		}
-		return resp, nil
+		return resp, "", nil
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
 	_ = resp.Body.Close()
 	if err != nil {
-		return nil, fmt.Errorf("answer of %s: %w", resp.Request.URL.Redacted(), err)
+		return nil, "", fmt.Errorf("answer of %s: %w", resp.Request.URL.Redacted(), err)
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	wait, named, limited := asked(resp, body, now)
 	if !limited {
-		return resp, nil
+		return resp, "", nil
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if !named {
-		wait = min(defaultPause<<min(i.guesses, 8), longestGuess)
-		i.guesses++
+		// Requests that were under way together are refused together: one guess.
+		if i.guesses == 0 || i.pause(now) == nil {
+			i.guesses++
+		}
+		wait = min(defaultPause<<min(i.guesses-1, 8), longestGuess)
 	}
 	limit := &LimitError{Installation: i.id, Until: now.Add(min(wait, longestPause)), Message: message(body, resp.Status)}
 	if i.limit == nil || limit.Until.After(i.limit.Until) {
 		i.limit = limit
 	}
-	return nil, limit
+	return nil, limitedBy(resp, body), limit
+}
+
+// limitedBy tells the kinds of limits apart, for the metrics.
+func limitedBy(resp *http.Response, body []byte) string {
+	text := strings.ToLower(string(body))
+	if resp.Header.Get("X-RateLimit-Remaining") == "0" && !strings.Contains(text, "secondary rate limit") {
+		return limitedPrimary
+	}
+	return limitedSecondary
 }
 
 // asked reads how long a refusal wants us to wait, in the order that GitHub

@@ -1,6 +1,7 @@
 package ghapp_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -13,7 +14,9 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-github/v62/github"
@@ -63,7 +66,11 @@ func start(t *testing.T, answer func(w http.ResponseWriter, r *http.Request, n i
 	d := &double{answer: answer, life: time.Hour}
 	server := httptest.NewServer(d)
 	t.Cleanup(server.Close)
-	return d, newApp(t, ghapp.Config{BaseURL: server.URL}, newKey(t))
+	key, err := anyKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d, newApp(t, ghapp.Config{BaseURL: server.URL}, key)
 }
 
 func get(t *testing.T, app *ghapp.App) error {
@@ -168,6 +175,138 @@ func TestMintingIsPausedToo(t *testing.T) {
 	}
 }
 
+func TestUnnamedPausesDouble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		works := false
+		gh := answers(func(w http.ResponseWriter, r *http.Request) {
+			if works {
+				fine(w, r)
+				return
+			}
+			response(w, 403, secondary)
+		})
+		app := nearApp(t, gh, nil)
+		api := client(t, app)
+		paused := func() time.Duration {
+			limit := limitOf(t, send(t.Context(), api, "PATCH", checkRuns+"/1"))
+			wait := time.Until(limit.Until)
+			time.Sleep(wait)
+			return wait
+		}
+		for _, want := range []time.Duration{1, 2, 4, 8, 15, 15} {
+			if got := paused(); got != want*time.Minute {
+				t.Errorf("pause of %s, want %s", got, want*time.Minute)
+			}
+		}
+		works = true
+		if err := send(t.Context(), api, "PATCH", checkRuns+"/1"); err != nil {
+			t.Fatal(err)
+		}
+		works = false
+		if got := paused(); got != time.Minute {
+			t.Errorf("pause of %s after one that passed, want a minute", got)
+		}
+	})
+}
+
+// Of those that were sent before the refusal some are refused too and some pass:
+// none changes the guess. Those that waited for a place are not sent.
+func TestPauseMeetsManyAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var sent atomic.Int32
+		gh := answers(func(w http.ResponseWriter, r *http.Request) {
+			switch sent.Add(1) {
+			case 1:
+				time.Sleep(time.Second)
+			case 2, 3:
+				time.Sleep(2 * time.Second)
+			case 4:
+				time.Sleep(3 * time.Second)
+				fine(w, r)
+				return
+			}
+			response(w, 403, secondary)
+		})
+		app := nearApp(t, gh, ghapp.NewBudgets(ghapp.Limits{Concurrent: 4}))
+		api := client(t, app)
+		began := time.Now()
+		var wait sync.WaitGroup
+		for range 40 {
+			wait.Go(func() { _ = send(t.Context(), api, "PATCH", checkRuns+"/1") })
+		}
+		wait.Wait()
+		if n := gh.count(); n != 4 {
+			t.Errorf("%d requests were sent through 4 places, though the first was refused", n)
+		}
+		_, err := app.Reserve(installation, ghapp.Cost{}, true)
+		if until := limitOf(t, err).Until.Sub(began); until != time.Minute+2*time.Second {
+			t.Errorf("paused until %s after the start, want a minute after the last refusal", until)
+		}
+		time.Sleep(time.Minute)
+		limit := limitOf(t, send(t.Context(), api, "PATCH", checkRuns+"/1"))
+		if wait := time.Until(limit.Until); wait != 2*time.Minute {
+			t.Errorf("the second guess is %s, want two minutes: what passed was sent before the refusal", wait)
+		}
+	})
+}
+
+func TestPauseIsOneInstallations(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limitRepo, limitMint := false, false
+		gh := answers(func(w http.ResponseWriter, r *http.Request) {
+			if limitRepo {
+				w.Header().Set("Retry-After", "600")
+				response(w, 403, secondary)
+				return
+			}
+			fine(w, r)
+		})
+		mints := gh.Handler
+		gh.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if limitMint && strings.HasSuffix(r.URL.Path, "/access_tokens") {
+				w.Header().Set("Retry-After", "600")
+				response(w, 403, secondary)
+				return
+			}
+			mints.ServeHTTP(w, r)
+		})
+		app := nearApp(t, gh, nil)
+		ask := func(installation, repo int64) error {
+			api, err := app.Client(installation, repo)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return send(t.Context(), api, "PATCH", checkRuns+"/1")
+		}
+		if err := ask(1, 10); err != nil {
+			t.Fatal(err)
+		}
+		limitRepo = true
+		limitOf(t, ask(1, 10))
+		limitRepo = false
+		before := len(gh.sent)
+		limitOf(t, ask(1, 11)) // a token would have to be minted
+		if len(gh.sent) != before {
+			t.Errorf("a paused installation sends %v", gh.sent[before:])
+		}
+		if err := ask(2, 20); err != nil {
+			t.Errorf("another installation is paused too: %v", err)
+		}
+		limitMint = true
+		if limit := limitOf(t, ask(2, 21)); limit.Installation != 0 {
+			t.Errorf("the limit at minting is installation %d's, want the App's", limit.Installation)
+		}
+		before = len(gh.sent)
+		limitOf(t, ask(3, 30))
+		if len(gh.sent) != before {
+			t.Errorf("the paused App mints on: %v", gh.sent[before:])
+		}
+		if err := ask(2, 20); err != nil {
+			t.Errorf("who has a token is stopped: %v", err)
+		}
+	})
+}
+
 func TestMissingPermissionIsNoLimit(t *testing.T) {
 	_, app := start(t, func(w http.ResponseWriter, _ *http.Request, _ int) {
 		response(w, 403, `{"message":"Resource not accessible by integration"}`)
@@ -181,13 +320,110 @@ func TestMissingPermissionIsNoLimit(t *testing.T) {
 	}
 }
 
+func TestAnswersAreToldApart(t *testing.T) {
+	for _, c := range []struct {
+		status                  int
+		body                    string
+		waits, absent, hopeless bool
+	}{
+		{403, `{"message":"Resource not accessible by integration"}`, false, false, true},
+		{403, secondary, true, false, false},
+		{429, "{}", true, false, false},
+		{404, `{"message":"Not Found"}`, false, true, false},
+		{410, `{"message":"Gone"}`, false, true, false},
+		{422, `{"message":"Validation Failed"}`, false, false, true},
+		{451, `{"message":"Repository access blocked"}`, false, false, true},
+		{409, `{"message":"Git Repository is empty."}`, false, false, false},
+		{401, `{"message":"Bad credentials"}`, false, false, false},
+		{500, "{}", true, false, false},
+		{503, "not JSON", true, false, false},
+	} {
+		t.Run(fmt.Sprint(c.status, c.body), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				app := nearApp(t, answers(func(w http.ResponseWriter, _ *http.Request) { response(w, c.status, c.body) }), nil)
+				err := get(t, app)
+				if _, waits := ghapp.Pause(err); waits != c.waits || ghapp.IsNotFound(err) != c.absent || ghapp.IsRefused(err) != c.hopeless {
+					t.Errorf("waits %t, not found %t, refused %t: %v", waits, ghapp.IsNotFound(err), ghapp.IsRefused(err), err)
+				}
+			})
+		})
+	}
+}
+
+// GitHub that does not answer in time is waited for, not all at the same moment.
+func TestSilenceIsWaitedForWithJitter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gh := answers(nil)
+		mints := gh.Handler
+		gh.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if !strings.HasSuffix(r.URL.Path, "/access_tokens") {
+				<-r.Context().Done()
+				return
+			}
+			mints.ServeHTTP(w, r)
+		})
+		began := time.Now()
+		err := get(t, nearApp(t, gh, nil))
+		if took := time.Since(began); took < 10*time.Second || took > time.Minute {
+			t.Errorf("given up after %s", took)
+		}
+		waits := map[time.Duration]bool{}
+		for range 50 {
+			wait, ok := ghapp.Pause(err)
+			if !ok || wait < 5*time.Second || wait > 10*time.Second {
+				t.Fatalf("%v: pause %s, %t", err, wait, ok)
+			}
+			waits[wait] = true
+		}
+		if len(waits) < 25 {
+			t.Errorf("50 that wait come back at %d moments", len(waits))
+		}
+	})
+}
+
+func TestRedirectsKeepMethodAndBody(t *testing.T) {
+	for _, status := range []int{301, 307, 308} {
+		for _, method := range []string{"GET", "POST", "PATCH", "DELETE"} {
+			t.Run(fmt.Sprint(method, status), func(t *testing.T) {
+				d, app := start(t, func(w http.ResponseWriter, r *http.Request, _ int) {
+					if strings.Contains(r.URL.Path, "/repos/octo/hello") {
+						w.Header().Set("Location", "/api/v3/repositories/4711/check-runs")
+						w.WriteHeader(status)
+						return
+					}
+					response(w, 200, "{}")
+				})
+				if err := send(t.Context(), client(t, app), method, checkRuns); err != nil {
+					t.Fatal(err)
+				}
+				last := len(d.requests) - 1
+				if r := d.requests[last]; d.count() != 2 || r.Method != method || r.URL.Path != "/api/v3/repositories/4711/check-runs" || r.Header.Get("Authorization") == "" {
+					t.Errorf("after %d requests %s %s", d.count(), r.Method, r.URL)
+				}
+				if method != "GET" && !strings.Contains(d.bodies[last], `"value"`) {
+					t.Errorf("the body is %q", d.bodies[last])
+				}
+			})
+		}
+	}
+	t.Run("in a circle", func(t *testing.T) {
+		d, app := start(t, func(w http.ResponseWriter, r *http.Request, _ int) {
+			w.Header().Set("Location", r.URL.Path)
+			w.WriteHeader(301)
+		})
+		if err := get(t, app); err == nil || d.count() > 10 {
+			t.Errorf("%d requests, %v", d.count(), err)
+		}
+	})
+}
+
 func TestUnavailableIsRepeatedUnlessItMayHaveWorked(t *testing.T) {
 	for _, c := range []struct {
 		method string
 		status int
 		want   int
 	}{
-		{"GET", 502, 2}, {"GET", 503, 2}, {"PATCH", 502, 1}, {"DELETE", 503, 2}, {"POST", 502, 1}, {"GET", 500, 1},
+		{"GET", 502, 2}, {"GET", 503, 2}, {"GET", 504, 2}, {"POST", 504, 1}, {"PATCH", 502, 1}, {"DELETE", 503, 2}, {"POST", 502, 1}, {"GET", 500, 1},
 	} {
 		t.Run(fmt.Sprint(c.method, c.status), func(t *testing.T) {
 			t.Parallel()
@@ -371,20 +607,98 @@ func TestUnreachableIsWaitedFor(t *testing.T) {
 	}
 }
 
-func TestRequestsAreCounted(t *testing.T) {
-	registry := prometheus.NewRegistry()
-	server := httptest.NewServer(&double{life: time.Hour, answer: func(w http.ResponseWriter, _ *http.Request, _ int) {
-		w.Header().Set("X-RateLimit-Remaining", "4990")
-		response(w, 200, "{}")
-	}})
-	t.Cleanup(server.Close)
-	key := newKey(t)
-	for range 2 { // two Apps of one process share the metrics
-		app := newApp(t, ghapp.Config{BaseURL: server.URL, Metrics: registry}, key)
-		if _, _, err := client(t, app).PullRequests.Get(t.Context(), "repos", "pulls", 17); err != nil {
+func TestGaugesAndCounters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		registry := prometheus.NewRegistry()
+		key, err := anyKey()
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
+		gh := answers(func(w http.ResponseWriter, r *http.Request) {
+			remaining := map[string]string{"/repos/octo/few": "17"}[r.URL.Path]
+			w.Header().Set("X-RateLimit-Reset", strconv.FormatInt(time.Now().Add(time.Hour).Unix(), 10))
+			switch r.URL.Path {
+			case "/repos/octo/primary":
+				w.Header().Set("X-RateLimit-Remaining", "0")
+				response(w, 403, `{"message":"API rate limit exceeded"}`)
+				return
+			case "/repos/octo/secondary":
+				w.Header().Set("X-RateLimit-Remaining", "4000")
+				w.Header().Set("Retry-After", "60")
+				response(w, 403, secondary)
+				return
+			}
+			w.Header().Set("X-RateLimit-Remaining", cmp.Or(remaining, "4000"))
+			w.Header().Set("ETag", `"1"`)
+			if r.Header.Get("If-None-Match") != "" {
+				w.WriteHeader(304)
+				return
+			}
+			response(w, 200, "{}")
+		})
+		// Two Apps of one process, with Budgets of their own, share the metrics.
+		var apps [2]*ghapp.App
+		for i := range apps {
+			apps[i] = newApp(t, ghapp.Config{Transport: gh, Metrics: registry, Budgets: ghapp.NewBudgets(ghapp.Limits{PointsPerMinute: 20})}, key)
+		}
+		ask := func(app *ghapp.App, installation int64, name string) {
+			api, err := app.Client(installation, repository)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _, _ = api.Repositories.Get(t.Context(), "octo", name) // what it was is measured
+		}
+		ask(apps[0], 1, "few")
+		for range 21 { // of which one is beyond the pace
+			ask(apps[1], 2, "many")
+		}
+		if _, err := apps[1].Reserve(2, ghapp.Cost{Writes: 1}, true); err == nil {
+			t.Error("more was reserved than there is")
+		}
+		ask(apps[0], 3, "secondary")
+		ask(apps[1], 4, "secondary")
+		ask(apps[1], 4, "secondary") // is not sent
+		measured := gather(t, registry)
+		for name, want := range map[string]float64{
+			"litci_github_budget_remaining":                    17,
+			"litci_github_paused_installations":                2,
+			"litci_github_limited_total own":                   2,
+			"litci_github_limited_total primary":               0,
+			"litci_github_limited_total secondary":             2,
+			"litci_github_not_modified_total":                  19,
+			"litci_github_requests_total 304 GET /repos/{}/{}": 19,
+			"litci_github_requests_total 200 GET /repos/{}/{}": 2,
+			"litci_github_requests_total 403 GET /repos/{}/{}": 2,
+		} {
+			if measured[name] != want {
+				t.Errorf("%s is %v, want %v", name, measured[name], want)
+			}
+		}
+		ask(apps[0], 5, "primary")
+		time.Sleep(2 * time.Minute)
+		measured = gather(t, registry)
+		for name, want := range map[string]float64{
+			"litci_github_budget_remaining":      0,
+			"litci_github_paused_installations":  1,
+			"litci_github_limited_total primary": 1,
+		} {
+			if measured[name] != want {
+				t.Errorf("then %s is %v, want %v", name, measured[name], want)
+			}
+		}
+		time.Sleep(2 * time.Hour)
+		if measured = gather(t, registry); measured["litci_github_paused_installations"] != 0 {
+			t.Error("the pauses do not end")
+		}
+		if _, told := measured["litci_github_budget_remaining"]; told {
+			t.Error("it tells a budget of an hour that is over")
+		}
+	})
+}
+
+// gather is what a registry measured, by name and labels.
+func gather(t *testing.T, registry *prometheus.Registry) map[string]float64 {
+	t.Helper()
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -399,8 +713,32 @@ func TestRequestsAreCounted(t *testing.T) {
 			got[name] = m.GetCounter().GetValue() + m.GetGauge().GetValue()
 		}
 	}
+	return got
+}
+
+func TestRequestsAreCounted(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	server := httptest.NewServer(&double{life: time.Hour, answer: func(w http.ResponseWriter, _ *http.Request, _ int) {
+		w.Header().Set("X-RateLimit-Remaining", "4990")
+		w.Header().Set("X-RateLimit-Reset", strconv.FormatInt(time.Now().Add(time.Hour).Unix(), 10))
+		response(w, 200, "{}")
+	}})
+	t.Cleanup(server.Close)
+	key := newKey(t)
+	for range 2 { // two Apps of one process share the metrics
+		app := newApp(t, ghapp.Config{BaseURL: server.URL, Metrics: registry}, key)
+		if _, _, err := client(t, app).PullRequests.Get(t.Context(), "repos", "pulls", 17); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := gather(t, registry)
 	want := map[string]float64{
 		"litci_github_budget_remaining":                                            4990,
+		"litci_github_limited_total own":                                           0,
+		"litci_github_limited_total primary":                                       0,
+		"litci_github_limited_total secondary":                                     0,
+		"litci_github_not_modified_total":                                          0,
+		"litci_github_paused_installations":                                        0,
 		"litci_github_requests_total 200 GET /repos/{}/{}/pulls/{}":                2,
 		"litci_github_requests_total 201 POST /app/installations/{}/access_tokens": 2,
 	}

@@ -2,13 +2,15 @@ package ghapp
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 
-	"github.com/prometheus/client_golang/prometheus"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/litci/litci/pkg/tracing"
 )
 
 const (
@@ -38,16 +40,34 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 			req.Header.Set("Accept", apiAccept)
 		}
 	}
-	resp, err := w.next.RoundTrip(req)
+	resp, err := w.traced(req, operation)
 	if err != nil {
 		w.metrics.requests.WithLabelValues(operation, "error").Inc()
 		return nil, err
 	}
 	w.metrics.requests.WithLabelValues(operation, strconv.Itoa(resp.StatusCode)).Inc()
-	if left, err := strconv.Atoi(resp.Header.Get("X-RateLimit-Remaining")); err == nil {
-		w.metrics.budget.Set(float64(left))
-	}
 	return resp, nil
+}
+
+// traced sends the request within a span of its own. GitHub is not told of it.
+func (w *wire) traced(req *http.Request, operation string) (*http.Response, error) {
+	if !tracing.On(req.Context()) {
+		return w.next.RoundTrip(req)
+	}
+	method, path, _ := strings.Cut(operation, " ")
+	ctx, span := tracing.Start(req.Context(), "GitHub "+operation, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
+		semconv.HTTPRequestMethodKey.String(method), semconv.URLTemplate(path), semconv.ServerAddress(req.URL.Hostname()),
+	))
+	resp, err := w.next.RoundTrip(req.WithContext(ctx))
+	if err == nil {
+		span.SetAttributes(semconv.HTTPResponseStatusCode(resp.StatusCode))
+	}
+	failed := err
+	if err == nil && resp.StatusCode >= http.StatusBadRequest {
+		failed = errors.New(resp.Status)
+	}
+	tracing.End(span, failed)
+	return resp, err
 }
 
 // CloseIdleConnections is what http.Client calls by this name.
@@ -55,46 +75,6 @@ func (w *wire) CloseIdleConnections() {
 	if closer, ok := w.next.(interface{ CloseIdleConnections() }); ok {
 		closer.CloseIdleConnections()
 	}
-}
-
-type metrics struct {
-	requests *prometheus.CounterVec
-	budget   prometheus.Gauge
-}
-
-func newMetrics(registry prometheus.Registerer) (*metrics, error) {
-	m := &metrics{
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "litci_github_requests_total", Help: "Requests to GitHub, by operation and status code.",
-		}, []string{"operation", "code"}),
-		budget: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "litci_github_budget_remaining", Help: "Requests left in the hour, as GitHub's latest answer tells.",
-		}),
-	}
-	if registry == nil {
-		return m, nil
-	}
-	var err error
-	if m.requests, err = register(registry, m.requests); err != nil {
-		return nil, err
-	}
-	m.budget, err = register(registry, m.budget)
-	return m, err
-}
-
-// register returns the collector that a registry holds under the same name.
-func register[T prometheus.Collector](registry prometheus.Registerer, collector T) (T, error) {
-	err := registry.Register(collector)
-	var before prometheus.AlreadyRegisteredError
-	if errors.As(err, &before) {
-		if same, ok := before.ExistingCollector.(T); ok {
-			return same, nil
-		}
-	}
-	if err != nil {
-		return collector, fmt.Errorf("github metrics: %w", err)
-	}
-	return collector, nil
 }
 
 // words are the fixed parts of the paths that litci asks for; everything else in a

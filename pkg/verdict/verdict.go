@@ -1,4 +1,5 @@
-// Package verdict keeps the one verdict that each attempt of a job has.
+// Package verdict keeps the one verdict that each attempt of a job has, and which
+// attempt is a job's newest.
 //
 // Launchers and watchers may both come to end an attempt, and any of them twice,
 // because messages are delivered again. The first verdict that is recorded stands;
@@ -11,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/litci/litci/pkg/bus"
 	"github.com/litci/litci/pkg/flow"
@@ -21,6 +23,10 @@ import (
 type Record struct {
 	Attempt int          `json:"attempt"`
 	Result  *flow.Result `json:"result,omitempty"`
+	// Earlier are the attempts that gave way, oldest first; RaisedAt is when the last
+	// of them did.
+	Earlier  []flow.Earlier `json:"earlier,omitempty"`
+	RaisedAt time.Time      `json:"raised_at,omitzero"`
 }
 
 // ErrSuperseded says that a newer attempt of the job exists, so that nothing
@@ -32,18 +38,31 @@ func Key(run string, index int) string {
 	return "attempt." + run + "." + strconv.Itoa(index)
 }
 
-// Of returns the verdict of an attempt, or nil while there is none.
-func Of(ctx context.Context, b *bus.Bus, run string, index, attempt int) (*flow.Result, error) {
+// Keys is the pattern of the keys of all jobs of a run.
+func Keys(run string) string { return "attempt." + run + ".*" }
+
+// RecordOf returns what is recorded of a job; the zero Record stands for a first
+// attempt without a verdict.
+func RecordOf(ctx context.Context, b *bus.Bus, run string, index int) (Record, error) {
+	var r Record
 	data, _, err := b.Runs().Get(ctx, Key(run, index))
 	if errors.Is(err, bus.ErrNotFound) {
-		return nil, nil
+		return r, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(data, &r)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("verdict of %s: %w", flow.JobID(run, index), err)
+		return r, fmt.Errorf("verdict of %s: %w", flow.JobID(run, index), err)
 	}
-	var r Record
-	if err := json.Unmarshal(data, &r); err != nil {
-		return nil, fmt.Errorf("verdict of %s: %w", flow.JobID(run, index), err)
+	return r, nil
+}
+
+// Of returns the verdict of an attempt, or nil while there is none.
+func Of(ctx context.Context, b *bus.Bus, run string, index, attempt int) (*flow.Result, error) {
+	r, err := RecordOf(ctx, b, run, index)
+	if err != nil {
+		return nil, err
 	}
 	switch {
 	case r.Attempt > attempt:
@@ -61,7 +80,7 @@ func Settle(ctx context.Context, b *bus.Bus, result flow.Result) (flow.Result, e
 		if r.Attempt > result.Attempt || r.Attempt == result.Attempt && r.Result != nil {
 			return false
 		}
-		*r = Record{Attempt: result.Attempt, Result: &result}
+		r.Attempt, r.Result = result.Attempt, &result
 		return true
 	})
 	if err != nil {

@@ -4,7 +4,8 @@
 //	out  flow.Events          the delivery, normalised, stored before the answer
 //
 // GitHub never sends a failed delivery again by itself: 202 means that the
-// stream holds the event, and only failed storage is a 5xx.
+// stream holds the event, and only failed storage is a 5xx. What was missed
+// all the same, a sweep finds in GitHub's log and has delivered again.
 package ingress
 
 import (
@@ -13,11 +14,14 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
+	"github.com/google/go-github/v62/github"
 	"github.com/litci/litci/pkg/bus"
 	"github.com/litci/litci/pkg/flow"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 )
 
@@ -43,19 +47,40 @@ type Settings struct {
 	// App is the id of the GitHub App, by which it knows news of its own check
 	// runs; 0 when it is not known.
 	App int64
+	// Log is GitHub as the App, whose log of deliveries is swept every SweepInterval
+	// for what was missed; without both nothing is.
+	Log           *github.Client
+	SweepInterval time.Duration
+	// Tracing makes the spans that traces begin with; nil makes none.
+	Tracing trace.TracerProvider
 }
 
 // Ingress is the service.
 type Ingress struct {
 	listener net.Listener
 	receiver *receiver
-	log      *zap.Logger
+	sweeper  *sweeper // nil: nothing is swept
+	// streams waits until the bus has litci's streams; until then it is not ready.
+	streams func(context.Context) error
+	log     *zap.Logger
 }
 
 // New returns an Ingress that already holds its address; deliveries wait until
 // Run. It refuses secrets with which anybody could sign.
 func New(b *bus.Bus, settings Settings, log *zap.Logger, metrics prometheus.Registerer) (*Ingress, error) {
-	return listen(stream{b}, settings, log, metrics)
+	i, err := listen(stream{b}, settings, log, metrics)
+	if err != nil {
+		return nil, err
+	}
+	i.streams = b.Provisioned
+	if settings.Log == nil || settings.SweepInterval <= 0 {
+		return i, nil
+	}
+	i.sweeper, err = newSweeper(appLog{settings.Log}, b.Runs(), settings.SweepInterval, log.Named("sweep"), metrics)
+	if err != nil {
+		return nil, errors.Join(err, i.listener.Close())
+	}
+	return i, nil
 }
 
 func listen(events publisher, settings Settings, log *zap.Logger, metrics prometheus.Registerer) (*Ingress, error) {
@@ -73,6 +98,10 @@ func listen(events publisher, settings Settings, log *zap.Logger, metrics promet
 // Addr is where the webhook listens, with the port that was given for port 0.
 func (i *Ingress) Addr() net.Addr { return i.listener.Addr() }
 
+// Answers says that GitHub gets an answer also while NATS is away: what is refused can
+// be delivered again.
+func (i *Ingress) Answers() {}
+
 // Run receives deliveries until ctx ends, then returns nil with none in hand.
 func (i *Ingress) Run(ctx context.Context) error {
 	server := &http.Server{
@@ -87,6 +116,7 @@ func (i *Ingress) Run(ctx context.Context) error {
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(i.listener) }()
 	i.log.Info("receiving webhooks", zap.Stringer("address", i.Addr()))
+	defer i.sweep(ctx)()
 
 	select {
 	case err := <-served:
@@ -101,6 +131,25 @@ func (i *Ingress) Run(ctx context.Context) error {
 	}
 	<-served
 	return err
+}
+
+// sweep starts the sweep, once there are streams, and returns what ends it and waits
+// for it.
+func (i *Ingress) sweep(ctx context.Context) (stop func()) {
+	if i.streams == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	running.Go(func() {
+		if i.streams(ctx) == nil && i.sweeper != nil { // an error is the end of ctx
+			i.sweeper.run(ctx)
+		}
+	})
+	return func() {
+		cancel()
+		running.Wait()
+	}
 }
 
 // publisher stores an event, and returns when it is stored.

@@ -11,8 +11,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/litci/litci/pkg/failpoint"
 	"github.com/litci/litci/pkg/flow"
+	"github.com/litci/litci/pkg/tracing"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/attribute"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 	"go.uber.org/zap"
 )
 
@@ -37,6 +43,7 @@ type receiver struct {
 	now     func() time.Time
 	log     *zap.Logger
 	answers *prometheus.CounterVec
+	spans   trace.TracerProvider
 }
 
 func newReceiver(events publisher, settings Settings, log *zap.Logger, metrics prometheus.Registerer) (*receiver, error) {
@@ -52,6 +59,9 @@ func newReceiver(events publisher, settings Settings, log *zap.Logger, metrics p
 			return nil, fmt.Errorf("metrics of ingress: %w", err)
 		}
 	}
+	if settings.Tracing == nil {
+		settings.Tracing = noop.NewTracerProvider()
+	}
 	return &receiver{
 		events:  events,
 		secrets: settings.Secrets,
@@ -60,6 +70,7 @@ func newReceiver(events publisher, settings Settings, log *zap.Logger, metrics p
 		now:     time.Now,
 		log:     log,
 		answers: answers,
+		spans:   settings.Tracing,
 	}, nil
 }
 
@@ -110,12 +121,27 @@ func (v *receiver) receive(w http.ResponseWriter, r *http.Request, seen *recepti
 	// A sender that hangs up early still gets its event stored.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), publishTimeout)
 	defer cancel()
-	if err := v.events.Publish(ctx, seen.event); err != nil {
-		a := refused(http.StatusServiceUnavailable, "the event could not be stored", "redeliver it when NATS is back")
+	ctx, span := v.trace(ctx, r, seen.event)
+	failpoint.Hit("ingress.before-publish")
+	err = v.events.Publish(ctx, seen.event)
+	tracing.End(span, err)
+	if err != nil {
+		a := refused(http.StatusServiceUnavailable, "the event could not be stored", "the sweep has it delivered again when NATS is back; without the sweep, redeliver it then")
 		a.cause = err
 		return a
 	}
+	failpoint.Hit("ingress.after-publish")
 	return accepted(seen.event.Delivery)
+}
+
+// trace begins a delivery's trace. What the request itself says of traces is passed
+// over: anybody could say it, and GitHub does not.
+func (v *receiver) trace(ctx context.Context, r *http.Request, e flow.Event) (context.Context, trace.Span) {
+	return tracing.StartAs(ctx, v.spans, tracing.As{Trace: e.Delivery}, "POST "+r.URL.Path,
+		trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(e.ReceivedAt), trace.WithAttributes(
+			semconv.HTTPRequestMethodPost, semconv.HTTPRoute(r.URL.Path), attribute.String("litci.delivery", e.Delivery), attribute.Int64("litci.installation", e.Installation),
+			attribute.String("litci.event", e.Kind), attribute.String("litci.action", e.Action), attribute.String("litci.repo", e.Repo.FullName()), attribute.String("litci.sha", e.SHA()),
+		))
 }
 
 // take reads the body, verifies it and normalises it. It returns true when
@@ -237,7 +263,7 @@ func (v *receiver) record(r *http.Request, seen reception, a answer) {
 	case a.code == http.StatusOK:
 		v.log.Info("ignored", append(fields, zap.String("reason", a.body.Reason))...)
 	case a.code >= http.StatusInternalServerError, seen.proven:
-		// GitHub does not send it again: a person must redeliver it.
+		// GitHub does not send it again by itself: it is for the sweep, or for a person.
 		v.log.Error("not accepted", append(fields, zap.String("problem", a.body.Error))...)
 	case a.code == http.StatusNotFound, a.code == http.StatusMethodNotAllowed:
 		v.log.Debug("refused", append(fields, zap.String("problem", a.body.Error))...)

@@ -76,9 +76,11 @@ func (e takenError) Error() string {
 
 // claimant claims a pool for the place of this launcher's executor.
 type claimant struct {
-	bus          *bus.Bus
-	log          *zap.Logger
-	pool, key    string
+	bus       *bus.Bus
+	bound     executor.Placed
+	log       *zap.Logger
+	pool, key string
+	// host and folder are the place, from begin on.
 	host, folder string
 	// id tells this launcher from others of the place.
 	id    string
@@ -92,9 +94,7 @@ func newClaimant(b *bus.Bus, e executor.Executor, options Options, log *zap.Logg
 	if !ok {
 		return nil
 	}
-	c := &claimant{bus: b, log: log, pool: options.Pool, key: claimKey(options.Pool), id: rand.Text(), every: options.Renew}
-	c.host, c.folder = bound.Place()
-	return c
+	return &claimant{bus: b, bound: bound, log: log, pool: options.Pool, key: claimKey(options.Pool), id: rand.Text(), every: options.Renew}
 }
 
 // claimKey is a pool's key. The unnamed pool's must not be that of a pool named
@@ -130,6 +130,7 @@ func (c *claimant) renew(ctx context.Context) error {
 // begin claims the pool. It waits for a bus that is away, and fails when another
 // place has the pool or ctx ends.
 func (c *claimant) begin(ctx context.Context) error {
+	c.host, c.folder = c.bound.Place()
 	wait := 100 * time.Millisecond
 	for told := false; ; {
 		err := c.renew(ctx)

@@ -44,7 +44,7 @@ func setup(t *testing.T, e executor.Executor) *world {
 	t.Parallel()
 	w := &world{t: t, bus: bustest.New(t), executor: e, options: Options{
 		Slots: 1, Poll: time.Millisecond, MaxPoll: 5 * time.Millisecond,
-		Patience: []time.Duration{time.Millisecond, time.Millisecond},
+		Patience: []time.Duration{time.Millisecond, time.Millisecond}, Lag: time.Nanosecond,
 	}}
 	archive, err := executortest.Archive(executortest.File("top/README", "hello\n", 0o644))
 	if err != nil {
@@ -101,8 +101,10 @@ func (w *world) publish(jobs ...flow.Job) {
 // await returns the first message of a subject that matches.
 func await[T any](t *testing.T, b *bus.Bus, subject flow.Subject[T], match func(T) bool) T {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
 	var found *T
-	err := bus.Tail(t.Context(), b, subject, func(msg T) bool {
+	err := bus.Tail(ctx, b, subject, func(msg T) bool {
 		if match(msg) {
 			found = &msg
 		}
@@ -300,23 +302,40 @@ func TestEndsTheWaitAtTheQueueDeadline(t *testing.T) {
 			m := newMachine()
 			w := setup(t, m)
 			w.options.QueueTimeout = test.general
-			holder := w.job(7, 0)
-			if _, err := m.Start(t.Context(), executor.Spec{ID: external(holder)}); err != nil {
-				t.Fatal(err)
-			}
-			w.run()
+			l := New(w.bus, m, w.options, zaptest.NewLogger(t))
+			l.slots.queue.take("holder")
 			j := w.job(7, 1)
 			j.QueueTimeoutMinutes, j.QueuedAt = test.own, time.Now().Add(-test.queued)
-			w.publish(j)
+			if err := l.launch(t.Context(), j, func(executor.Handle) {}); err != nil {
+				t.Fatal(err)
+			}
 			r := w.result(j)
 			if r.Conclusion != flow.Failure || r.Cause != flow.CauseNoCapacity || r.Message != test.want {
 				t.Errorf("result %s %s %q", r.Conclusion, r.Cause, r.Message)
 			}
-			if ids, _ := m.begunJobs(); len(ids) != 1 {
+			if ids, _ := m.begunJobs(); len(ids) != 0 {
 				t.Errorf("ran %v", ids)
 			}
 		})
 	}
+}
+
+// TestTheWaitBeginsWhenTheJobIsThere has a job whose webhook waited for longer than a
+// job may wait for a slot: the planner was down, or GitHub's limit put it off.
+func TestTheWaitBeginsWhenTheJobIsThere(t *testing.T) {
+	m := newMachine()
+	w := setup(t, m)
+	w.options.Tell = time.Millisecond
+	if _, err := m.Start(t.Context(), executor.Spec{ID: "holder"}); err != nil {
+		t.Fatal(err)
+	}
+	w.run()
+	j := w.job(7, 1)
+	j.QueuedAt = time.Now().Add(-2 * time.Hour)
+	w.publish(j)
+	w.waits(j, "no free slot: 1 of 1 taken")
+	m.end("holder")
+	w.started(j)
 }
 
 func TestSaysWhyAJobCannotBeStarted(t *testing.T) {
@@ -380,6 +399,29 @@ func TestSaysWhyAJobCannotBeStarted(t *testing.T) {
 	}
 }
 
+// TestLooksAgainForTheSourceOfAYoungJob has an archive that is not to be seen until
+// the last try is over.
+func TestLooksAgainForTheSourceOfAYoungJob(t *testing.T) {
+	m := newMachine()
+	w := setup(t, m)
+	w.options.Lag = 30 * time.Second
+	j := w.job(7, 0)
+	j.Source = flow.SourceName(7, merge)
+	m.before = func(ctx context.Context, _ executor.Spec, n int) error {
+		if n <= 1+len(w.options.Patience) {
+			return nil
+		}
+		archive, err := executortest.Archive(executortest.File("top/README", "hello\n", 0o644))
+		if err != nil {
+			return err
+		}
+		return w.bus.Sources().Put(ctx, j.Source, bytes.NewReader(archive))
+	}
+	w.run()
+	w.publish(j)
+	w.started(j)
+}
+
 func TestTriesAgainWhenTheMachineWasAway(t *testing.T) {
 	m := newMachine()
 	m.before = func(_ context.Context, _ executor.Spec, n int) error {
@@ -399,6 +441,9 @@ func TestServesItsPool(t *testing.T) {
 	m := newMachine()
 	w := setup(t, m)
 	w.options.Pool = "gpu"
+	if err := w.bus.Provision(t.Context(), bus.Provision{Pools: []string{"gpu"}}); err != nil {
+		t.Fatal(err)
+	}
 	w.run()
 	j := w.job(7, 0)
 	j.Pool = "gpu"

@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 
 	"pgregory.net/rapid"
+
+	"github.com/litci/litci/pkg/flow"
 )
 
 // served waits until every goroutine of the bubble is idle and returns the ids in
@@ -20,7 +22,7 @@ type order struct {
 
 func (o *order) join(ctx context.Context, repo int64, id string) {
 	go func() {
-		if o.q.acquire(ctx, repo, id) == nil {
+		if o.q.acquire(ctx, of(repo), id) == nil {
 			o.done <- id
 		}
 	}()
@@ -40,7 +42,24 @@ func (o *order) served() []string {
 	}
 }
 
-func newOrder(slots int) *order { return &order{newQueue(slots), make(chan string, 10_000)} }
+func newOrder(slots int) *order {
+	return &order{newQueue(bounds{slots: slots}), make(chan string, 10_000)}
+}
+
+// of is the party of a repository; all are of one installation.
+func of(repo int64) party {
+	return party{flow.Repo{ID: repo, Owner: "octo", Name: fmt.Sprint(repo)}, 1}
+}
+
+// inLine is how many tickets wait.
+func (q *queue) inLine() (n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, l := range q.lines {
+		n += l.Len()
+	}
+	return n
+}
 
 func TestQueueServesRepositoriesInTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -84,13 +103,67 @@ func TestQueueDoesNotLetALargeRepositoryDelayASmallOne(t *testing.T) {
 	})
 }
 
+func TestQueueGivesAMessageThatCameTwiceOneSlot(t *testing.T) {
+	q := newQueue(bounds{slots: 2})
+	q.take("a")
+	q.take("b")
+	q.join(of(1), "twice", 1, false)
+	q.join(of(1), "twice", 1, false)
+	q.release("a")
+	q.release("b")
+	if len(q.holders) != 1 || q.inLine() != 0 || q.running[1] != 1 {
+		t.Errorf("%d holders, %d wait, %d run", len(q.holders), q.inLine(), q.running[1])
+	}
+	q.release("twice")
+	if len(q.running) != 0 || len(q.caps.passed) != 0 {
+		t.Errorf("left are %v, %v", q.running, q.caps.passed)
+	}
+}
+
+func TestQueueKeepsTheOrderOfTheStream(t *testing.T) {
+	q := newQueue(bounds{slots: 1})
+	q.take("running")
+	for _, order := range []uint64{5, 3, 9, 4, 9, 1} {
+		q.join(of(1), fmt.Sprint(order), order, false)
+	}
+	q.join(of(1), "first", 0, true)
+	var got []string
+	for e := q.lines[1].Front(); e != nil; e = e.Next() {
+		got = append(got, e.Value.(*ticket).holder)
+	}
+	if want := []string{"first", "1", "3", "4", "5", "9", "9"}; !slices.Equal(got, want) {
+		t.Errorf("in line are %v, want %v", got, want)
+	}
+}
+
+// TestQueuePassesOverWhoIsAtALimit has a repository at its limit, one whose
+// installation is, and one that may run.
+func TestQueuePassesOverWhoIsAtALimit(t *testing.T) {
+	one := 1
+	q := newQueue(bounds{slots: 9, set: Limits{Repositories: map[string]int{"octo/1": 1}, Installations: map[string]int{"2": one}}})
+	other := party{of(3).repo, 2}
+	q.note(func(c *caps) {
+		c.set(scope{repository, 1}, 0, lease{"a", "x"})
+		c.set(scope{installation, 2}, 0, lease{"b", "x"})
+	})
+	capped, crowded, free := q.join(of(1), "c", 1, false), q.join(other, "d", 2, false), q.join(of(2), "e", 3, false)
+	<-free.served
+	if q.inLine() != 2 || q.why(capped).kind != waitsRepository || q.why(crowded).kind != waitsInstallation {
+		t.Errorf("%d wait, for %+v and %+v", q.inLine(), q.why(capped), q.why(crowded))
+	}
+	q.note(func(c *caps) { c.drop(scope{repository, 1}, 0) })
+	<-capped.served
+	q.limit(Limits{})
+	<-crowded.served
+}
+
 func TestQueueForgetsWhoLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOrder(1)
 		o.q.take("running")
 		ctx, cancel := context.WithCancel(t.Context())
 		left := make(chan error, 1)
-		go func() { left <- o.q.acquire(ctx, 1, "gone") }()
+		go func() { left <- o.q.acquire(ctx, of(1), "gone") }()
 		synctest.Wait()
 		o.join(t.Context(), 1, "stays")
 		cancel()
@@ -110,7 +183,7 @@ func TestQueueGivesAHolderOneSlotHoweverOftenItAsks(t *testing.T) {
 		o.join(t.Context(), 1, "a")
 		o.join(t.Context(), 1, "a")
 		o.q.take("a")
-		if used, waiting := o.q.load(); used != 1 || waiting != 0 {
+		if used, waiting := len(o.q.holders), o.q.inLine(); used != 1 || waiting != 0 {
 			t.Errorf("%d slots in use, %d wait", used, waiting)
 		}
 		o.q.release("a")
@@ -127,7 +200,7 @@ func TestQueueGivesAHolderOneSlotHoweverOftenItAsks(t *testing.T) {
 func TestQueueKeepsItsPromises(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		slots := rapid.IntRange(1, 4).Draw(t, "slots")
-		q := newQueue(slots)
+		q := newQueue(bounds{slots: slots})
 		waiting := map[string]*ticket{}
 		repos := map[string]int64{}
 		holding := map[string]bool{}
@@ -147,7 +220,7 @@ func TestQueueKeepsItsPromises(t *testing.T) {
 				id := fmt.Sprint(next)
 				next++
 				repos[id] = rapid.Int64Range(1, 4).Draw(t, "repo")
-				waiting[id] = q.join(repos[id], id)
+				waiting[id] = q.join(of(repos[id]), id, rapid.Uint64Range(0, 9).Draw(t, "order"), false)
 				collect()
 			},
 			"leave": func(t *rapid.T) {
@@ -155,7 +228,7 @@ func TestQueueKeepsItsPromises(t *testing.T) {
 					return
 				}
 				id := rapid.SampledFrom(sortedKeys(waiting)).Draw(t, "id")
-				if !q.leave(repos[id], waiting[id]) {
+				if !q.leave(waiting[id]) {
 					t.Fatalf("%s was served and did not know", id)
 				}
 				delete(waiting, id)
@@ -170,7 +243,7 @@ func TestQueueKeepsItsPromises(t *testing.T) {
 				collect()
 			},
 			"": func(t *rapid.T) {
-				used, line := q.load()
+				used, line := len(q.holders), q.inLine()
 				if used != len(holding) || line != len(waiting) {
 					t.Fatalf("queue has %d and %d, want %d holding and %d waiting", used, line, len(holding), len(waiting))
 				}
@@ -192,4 +265,27 @@ func sortedKeys[V any](m map[string]V) []string {
 	}
 	slices.Sort(keys)
 	return keys
+}
+
+// BenchmarkQueue serves and refills a queue in which 10,000 jobs wait.
+func BenchmarkQueue(b *testing.B) {
+	for _, repos := range []int{1, 100, 10_000} {
+		for name, set := range map[string]Limits{"no limit": {}, "at a limit": {Repositories: map[string]int{"octo/0": 1}}} {
+			b.Run(fmt.Sprintf("%d repositories, %s", repos, name), func(b *testing.B) {
+				q := newQueue(bounds{slots: 64, set: set})
+				join := func(i int) { q.join(of(int64(i%repos)), fmt.Sprint(i), uint64(i), false) }
+				for i := range 10_064 {
+					join(i)
+				}
+				b.ResetTimer()
+				for i := range b.N {
+					for id := range q.holders {
+						q.release(id)
+						break
+					}
+					join(10_064 + i)
+				}
+			})
+		}
+	}
 }

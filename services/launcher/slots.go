@@ -2,6 +2,7 @@ package launcher
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -15,21 +16,29 @@ import (
 type slots struct {
 	executor executor.Executor
 	queue    *queue
-	log      *zap.Logger
-	poll     time.Duration
-	maxPoll  time.Duration
-	every    time.Duration
+	// ended is told of each job that holds its slot no more, before the slot is free.
+	ended   func(ctx context.Context, id string)
+	log     *zap.Logger
+	poll    time.Duration
+	maxPoll time.Duration
+	every   time.Duration
+
+	// listing has room for one: lists may take seconds, and are asked for one at a time.
+	// Who has it may use asked, when the last one was, and answer, its error.
+	listing chan struct{}
+	asked   time.Time
+	answer  error
 
 	mu sync.Mutex
 	// known are the jobs that were started, by id; true while somebody follows one.
 	known map[string]bool
 }
 
-func newSlots(e executor.Executor, options Options, log *zap.Logger) *slots {
+func newSlots(e executor.Executor, q *queue, ended func(context.Context, string), options Options, log *zap.Logger) *slots {
 	return &slots{
-		executor: e, queue: newQueue(options.Slots), log: log,
+		executor: e, queue: q, ended: ended, log: log,
 		poll: options.Poll, maxPoll: options.MaxPoll, every: options.Count,
-		known: map[string]bool{},
+		listing: make(chan struct{}, 1), known: map[string]bool{},
 	}
 }
 
@@ -39,6 +48,65 @@ func (s *slots) knows(id string) bool {
 	defer s.mu.Unlock()
 	_, known := s.known[id]
 	return known
+}
+
+// fresh is how long before a message came the list of the executor's jobs may have
+// been asked for: whoever had the message before let go of it longer ago. One that
+// stops hands a message over half a second later, and a dead one an ack wait later.
+const fresh = 250 * time.Millisecond
+
+// find asks the executor for a job that another launcher may have started before it
+// died. After a restart thousands ask at once: they share a list, or its failure.
+func (s *slots) find(ctx context.Context, id string) (bool, error) {
+	lister, ok := s.executor.(executor.Lister)
+	if !ok {
+		return false, nil
+	}
+	oldest := time.Now().Add(-fresh)
+	if err := s.refresh(ctx, lister, oldest); err != nil {
+		return false, fmt.Errorf("jobs of the executor: %w", err)
+	}
+	return s.knows(id), nil
+}
+
+// refresh sees to it that the jobs are known that the executor had at a time.
+func (s *slots) refresh(ctx context.Context, lister executor.Lister, oldest time.Time) error {
+	select {
+	case s.listing <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-s.listing }()
+	if s.asked.Before(oldest) {
+		_, err := s.list(ctx, lister)
+		return err
+	}
+	return s.answer
+}
+
+// listAnew asks which jobs the executor has now.
+func (s *slots) listAnew(ctx context.Context, lister executor.Lister) ([]executor.Handle, error) {
+	select {
+	case s.listing <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { <-s.listing }()
+	return s.list(ctx, lister)
+}
+
+// list asks which jobs the executor has, and remembers them. The caller has listing.
+func (s *slots) list(ctx context.Context, lister executor.Lister) ([]executor.Handle, error) {
+	began := time.Now()
+	handles, err := lister.List(ctx)
+	if ctx.Err() != nil {
+		return nil, ctx.Err() // that says nothing to others
+	}
+	s.asked, s.answer = began, err
+	for _, h := range handles {
+		s.remember(h)
+	}
+	return handles, err
 }
 
 // remember takes note of a job that was started.
@@ -51,11 +119,12 @@ func (s *slots) remember(h executor.Handle) {
 }
 
 // release gives back the slot of a job that was not started.
-func (s *slots) release(id string) {
+func (s *slots) release(ctx context.Context, id string) {
 	s.mu.Lock()
 	followed := s.known[id]
 	s.mu.Unlock()
 	if !followed {
+		s.ended(ctx, id)
 		s.queue.release(id)
 	}
 }
@@ -95,6 +164,7 @@ func (s *slots) follow(ctx context.Context, h executor.Handle) {
 			wait = s.maxPoll
 		} else if state.Phase == executor.Ended || state.Phase == executor.Absent {
 			s.end(h.ID)
+			s.ended(ctx, h.ID)
 			s.queue.release(h.ID)
 			return
 		}
@@ -114,14 +184,13 @@ func (s *slots) count(ctx context.Context, follow func(executor.Handle)) error {
 	if !ok {
 		return nil
 	}
-	handles, err := lister.List(ctx)
+	handles, err := s.listAnew(ctx, lister)
 	if err != nil {
 		return err
 	}
 	listed := make(map[string]bool, len(handles))
 	for _, h := range handles {
 		listed[h.ID] = true
-		s.remember(h)
 		state, err := s.executor.Observe(ctx, h)
 		if ctx.Err() != nil {
 			return ctx.Err()

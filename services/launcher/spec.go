@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/litci/litci/pkg/executor"
+	"github.com/litci/litci/pkg/executor/lightning"
 	"github.com/litci/litci/pkg/executor/local"
 	"github.com/litci/litci/pkg/flow"
 	"github.com/litci/litci/pkg/workflow"
@@ -28,7 +29,11 @@ const (
 
 // specOf is what the executor is asked to run for a job. It depends on the job
 // alone, so that asking again asks for the same.
-func specOf(job flow.Job, server server, source func(context.Context) (io.ReadCloser, error)) executor.Spec {
+func specOf(job flow.Job, server server, source func(context.Context) (io.ReadCloser, error)) (executor.Spec, error) {
+	resources, err := resourcesOf(job.Options.Resources)
+	if err != nil {
+		return executor.Spec{}, err
+	}
 	timeout := time.Duration(job.TimeoutMinutes) * time.Minute
 	if timeout <= 0 {
 		timeout = defaultTimeout
@@ -40,15 +45,37 @@ func specOf(job flow.Job, server server, source func(context.Context) (io.ReadCl
 		Env:           environment(job, server),
 		Image:         job.Image,
 		Machine:       job.Machine,
+		Resources:     resources,
 		Interruptible: job.Interruptible,
 		Timeout:       timeout,
 		Grace:         stopGrace,
 		Fork:          job.Fork,
 	}
 	if job.Source != "" {
-		spec.Source = source
+		spec.Source, spec.SourceName = source, job.Source
 	}
-	return spec
+	return spec, nil
+}
+
+// resourcesOf reads the quantities that the language let pass.
+func resourcesOf(asked flow.Resources) (r executor.Resources, err error) {
+	r.GPUs = asked.GPUs
+	for _, q := range []struct {
+		key, text string
+		read      func(string) (int64, error)
+		to        *int64
+	}{
+		{"cpu", asked.CPU, executor.Thousandths, &r.MilliCPU},
+		{"memory", asked.Memory, executor.Whole, &r.Memory},
+	} {
+		if q.text == "" {
+			continue
+		}
+		if *q.to, err = q.read(q.text); err != nil {
+			return r, &executor.StartError{Message: "resources: " + q.key + ": " + err.Error()}
+		}
+	}
+	return r, nil
 }
 
 // hashOf identifies what a job asks for. What comes from the launcher's own
@@ -62,9 +89,10 @@ func hashOf(job flow.Job) string {
 		Timeout                        int
 		SHA, Ref                       string
 		Repo                           int64
+		Resources                      flow.Resources `json:",omitzero"`
 	}{
 		job.Script, job.Source, job.Image, job.Machine, job.Env, job.Interruptible, job.Fork,
-		job.TimeoutMinutes, job.SHA, job.Ref, job.Repo.ID,
+		job.TimeoutMinutes, job.SHA, job.Ref, job.Repo.ID, job.Options.Resources,
 	})
 	if err != nil { // strings, numbers and a map of strings always encode
 		panic(err)
@@ -100,7 +128,11 @@ func environment(job flow.Job, server server) map[string]string {
 		}
 	}
 	env["image"], env["machine"] = job.Image, job.Machine
-	refName, refType := shortRef(job.Ref)
+	ref := job.Ref
+	if job.PullRequest > 0 && checkedOut(job) != job.SHA {
+		ref = fmt.Sprintf("refs/pull/%d/merge", job.PullRequest)
+	}
+	refName, refType := shortRef(ref)
 	workflow := job.Workflow
 	if workflow == "" {
 		workflow = job.File
@@ -108,7 +140,7 @@ func environment(job flow.Job, server server) map[string]string {
 	maps.Copy(env, map[string]string{
 		"LITCI":                   "true",
 		"GITHUB_SHA":              checkedOut(job),
-		"GITHUB_REF":              job.Ref,
+		"GITHUB_REF":              ref,
 		"GITHUB_REF_NAME":         refName,
 		"GITHUB_REF_TYPE":         refType,
 		"GITHUB_HEAD_REF":         job.HeadRef,
@@ -156,8 +188,19 @@ func shortRef(ref string) (name, kind string) {
 // notes are what the job's check says about its start, one sentence each.
 func notes(job flow.Job, kind string) []string {
 	var list []string
+	if sha := checkedOut(job); sha != job.SHA {
+		list = append(list, fmt.Sprintf("commit %s is tested: the pull request merged into %s", sha[:7], job.BaseRef))
+	}
 	if kind == local.Kind && job.Image != "" && job.Image != workflow.DefaultImage {
 		list = append(list, fmt.Sprintf("image %s is ignored: the local executor runs on the machine itself", job.Image))
+	}
+	if asked := job.Options.Resources; asked != (flow.Resources{}) {
+		switch kind {
+		case local.Kind:
+			list = append(list, "resources are ignored: the local executor gives its jobs what the machine has")
+		case lightning.Kind:
+			list = append(list, "resources are ignored: a machine of Lightning AI is given whole")
+		}
 	}
 	var ignored []string
 	for name := range job.Env {

@@ -3,9 +3,11 @@ package launcher
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -58,7 +60,7 @@ func TestEnvironment(t *testing.T) {
 		},
 		"names the commit that is checked out": {
 			change: func(j *flow.Job) { j.Source = flow.SourceName(7, merge) },
-			want:   map[string]string{"GITHUB_SHA": merge},
+			want:   map[string]string{"GITHUB_SHA": merge, "GITHUB_REF": "refs/pull/3/merge", "GITHUB_REF_NAME": "3/merge"},
 		},
 		"names the reported commit when the source has another name": {
 			change: func(j *flow.Job) { j.Source = "7/main" },
@@ -161,6 +163,51 @@ func TestHashFollowsContent(t *testing.T) {
 	}
 }
 
+// specFor is the spec of a job that has one.
+func specFor(t *testing.T, job flow.Job, source func(context.Context) (io.ReadCloser, error)) executor.Spec {
+	t.Helper()
+	spec, err := specOf(job, serverOf(""), source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return spec
+}
+
+func TestSpecHasTheResources(t *testing.T) {
+	job := aJob()
+	plain := specFor(t, job, nil)
+	job.Options.Resources = flow.Resources{CPU: "1.5", Memory: "4Gi", GPUs: 2}
+	asked := specFor(t, job, nil)
+	if want := (executor.Resources{MilliCPU: 1500, Memory: 4 << 30, GPUs: 2}); asked.Resources != want || asked.Hash == plain.Hash {
+		t.Errorf("resources are %+v, hash %s as without: %s", asked.Resources, asked.Hash, plain.Hash)
+	}
+	job.Options.Resources.Memory = "4 gigs"
+	_, err := specOf(job, serverOf(""), nil)
+	if refused, ok := errors.AsType[*executor.StartError](err); !ok || !strings.Contains(refused.Message, `memory: "4 gigs" is not a quantity`) {
+		t.Errorf("nonsense: %v", err)
+	}
+}
+
+func TestNotesOnResources(t *testing.T) {
+	job := aJob()
+	job.Options.Resources.GPUs = 1
+	for kind, want := range map[string]string{"local": "resources are ignored: the local", "lightning": "resources are ignored: a machine", "docker": ""} {
+		got := notes(job, kind)
+		if said := slices.ContainsFunc(got, func(n string) bool { return strings.HasPrefix(n, "resources") }); said != (want != "") ||
+			said && !slices.ContainsFunc(got, func(n string) bool { return strings.HasPrefix(n, want) }) {
+			t.Errorf("%s: %q", kind, got)
+		}
+	}
+}
+
+func TestNoteOfAMerge(t *testing.T) {
+	job := aJob()
+	job.Source = flow.SourceName(7, merge)
+	if want := "commit 89abcde is tested: the pull request merged into main"; !slices.Contains(notes(job, "docker"), want) {
+		t.Errorf("notes are %q, want %q", notes(job, "docker"), want)
+	}
+}
+
 func TestSpecIsTheSameAfterTheBus(t *testing.T) {
 	source := func(context.Context) (io.ReadCloser, error) { return nil, nil }
 	data, err := json.Marshal(aJob())
@@ -171,7 +218,7 @@ func TestSpecIsTheSameAfterTheBus(t *testing.T) {
 	if err := json.Unmarshal(data, &again); err != nil {
 		t.Fatal(err)
 	}
-	a, b := specOf(aJob(), serverOf(""), source), specOf(again, serverOf(""), source)
+	a, b := specFor(t, aJob(), source), specFor(t, again, source)
 	if a.ID != "litci-aaaaaaaaaaaaaaaaaaaa-0-a2" || a.ID != b.ID || a.Hash != b.Hash || !maps.Equal(a.Env, b.Env) {
 		t.Errorf("specs differ:\n%+v\n%+v", a, b)
 	}
@@ -180,7 +227,7 @@ func TestSpecIsTheSameAfterTheBus(t *testing.T) {
 	}
 	job := aJob()
 	job.Source, job.TimeoutMinutes = "", 0
-	if spec := specOf(job, serverOf(""), source); spec.Source != nil || spec.Timeout != time.Hour {
+	if spec := specFor(t, job, source); spec.Source != nil || spec.Timeout != time.Hour {
 		t.Errorf("without source and timeout: %v, %s", spec.Source != nil, spec.Timeout)
 	}
 	var _ executor.Spec = a

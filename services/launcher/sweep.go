@@ -11,8 +11,8 @@ import (
 )
 
 // tombstoneAge is how long an executor remembers that a removed job was run:
-// longer than the week for which the stream keeps the message that starts it.
-const tombstoneAge = 8 * 24 * time.Hour
+// longer than the eight days for which the stream keeps the message that starts it.
+const tombstoneAge = 9 * 24 * time.Hour
 
 // keepSweeping removes ended jobs from the executor when their time is over.
 func (l *Launcher) keepSweeping(ctx context.Context) {

@@ -40,7 +40,7 @@ func TestDoesNotStartWhatWasEndedWhileItWaited(t *testing.T) {
 			j := w.job(7, 0)
 			launched := make(chan error, 1)
 			go func() { launched <- l.launch(t.Context(), j, func(executor.Handle) {}) }()
-			for _, waiting := l.slots.queue.load(); waiting == 0; _, waiting = l.slots.queue.load() {
+			for l.slots.queue.inLine() == 0 {
 				runtime.Gosched()
 			}
 			ended := j

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace/noop"
 	"go.uber.org/zap/zaptest"
 
 	"github.com/litci/litci/pkg/bus/bustest"
@@ -25,15 +26,23 @@ func TestWire(t *testing.T) {
 	}
 	l := r.(*Launcher)
 	l.slots.queue.take("a job")
+	l.waiting.set(l.waiting.add(aJob(), noop.Span{}), nil, reason{waitsNeeds, "waits for build.yml"})
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := map[string]float64{}
 	for _, f := range families {
-		got[f.GetName()] = f.GetMetric()[0].GetGauge().GetValue()
+		for _, m := range f.GetMetric() {
+			name := f.GetName()
+			for _, label := range m.GetLabel() {
+				name += " " + label.GetValue()
+			}
+			got[name] = m.GetGauge().GetValue()
+		}
 	}
-	if got["litci_slots"] != 3 || got["litci_slots_used"] != 1 || len(got) != 3 {
+	// Labels are sorted by name: pool, then reason or state.
+	if got["litci_slots  used"] != 1 || got["litci_slots  free"] != 2 || got["litci_waiting_jobs  needs"] != 1 || len(got) != 2+len(reasons) {
 		t.Errorf("metrics %v", got)
 	}
 }

@@ -28,6 +28,29 @@ type ask struct {
 	author string
 	// files is the number of changed files that the pull request shows.
 	files int
+	// merge is the commit that is the pull request merged into its base, where a
+	// workflow tests that; unmerged says why there is none.
+	merge, unmerged string
+
+	// subject is what the run is of: the number of the pull request, or the ref.
+	subject string
+	// nonce tells apart the runs of one commit. newCode says that the commit came with
+	// the event, so that its first run has none; see claim.
+	nonce   string
+	newCode bool
+	// again says that somebody wants the commit planned once more, whatever was planned.
+	again bool
+	// closes says that the pull request or the merge group is at its end.
+	closes bool
+	// wish is set where somebody wants to run again what was planned before.
+	wish *wish
+	// event is what was read.
+	event flow.Event
+}
+
+// run is the name of the run that a nonce gives.
+func (a *ask) run(nonce string) string {
+	return flow.RunID(a.Installation, a.Repo.ID, a.Event, a.subject, a.SHA, nonce)
 }
 
 // queuePrefix begins the branches that GitHub's merge queue makes.
@@ -42,16 +65,21 @@ func read(e flow.Event, stored time.Time) (a ask, ignored string, err error) {
 	a = ask{
 		Identity: flow.Identity{Delivery: e.Delivery, Installation: e.Installation, Repo: e.Repo, Event: e.Kind, SHA: e.SHA()},
 		actor:    e.Sender.Login, received: e.ReceivedAt.UTC(), stored: stored.UTC(),
+		nonce: e.Delivery, event: e,
 	}
-	var subject string
+	if e.Replay != "" {
+		a.nonce, a.again = e.Delivery+"/"+e.Replay, true
+	}
 	switch {
 	case e.Kind == workflow.EventPullRequest && e.PullRequest != nil:
-		subject, ignored = a.readPull(e)
+		ignored = a.readPull(e)
 	case e.Kind == workflow.EventPush && e.Push != nil:
-		subject, ignored = a.readPush(e)
+		ignored = a.readPush(e)
 	case e.Kind == workflow.EventMergeGroup && e.MergeGroup != nil:
-		subject, ignored = a.readQueue(e)
-	case e.Kind == "check_run", e.Kind == "check_suite", e.Kind == "issue_comment", e.Kind == "pull_request_review":
+		ignored = a.readQueue(e)
+	case e.Kind == "check_run", e.Kind == "check_suite", e.Kind == flow.KindRerun:
+		ignored = a.readWish(e)
+	case e.Kind == "issue_comment", e.Kind == "pull_request_review":
 		ignored = e.Kind + " " + e.Action + " starts nothing"
 	case strings.HasPrefix(e.Kind, "installation"):
 		ignored = "an installation has no commit to test"
@@ -61,44 +89,47 @@ func read(e flow.Event, stored time.Time) (a ask, ignored string, err error) {
 	if ignored != "" {
 		return a, ignored, nil
 	}
+	if e.ReceivedAt.IsZero() {
+		a.received = a.stored
+	}
+	if e.Kind == flow.KindRerun { // the run says which commit
+		return a, "", nil
+	}
 	if !isSHA(a.SHA) || a.Installation <= 0 || a.Repo.ID <= 0 || a.Repo.Owner == "" || a.Repo.Name == "" {
 		return a, "", fmt.Errorf("event %s of delivery %s names no commit of a repository: %q of %q", e.Kind, e.Delivery, a.SHA, a.Repo.FullName())
 	}
-	a.Run = flow.RunID(a.Installation, a.Repo.ID, a.Event, subject, a.SHA, nonce(e))
-	return a, "", nil
-}
-
-// nonce tells runs of the same commit apart that are asked for again, by anything
-// but new code.
-func nonce(e flow.Event) string {
-	newCode := e.Push != nil || e.PullRequest != nil && (e.Action == "opened" || e.Action == "synchronize")
-	if newCode {
-		return ""
+	// A run without a nonce makes the same code by another delivery the same run.
+	a.newCode = !a.again && (e.Push != nil || e.PullRequest != nil && (e.Action == "opened" || e.Action == "synchronize"))
+	a.Run = a.run(a.nonce)
+	if a.newCode {
+		a.Run = a.run("")
 	}
-	return e.Delivery
+	return a, "", nil
 }
 
 // pullActions are those that workflows may listen to.
 const pullActions = " opened synchronize reopened ready_for_review converted_to_draft labeled unlabeled edited "
 
-func (a *ask) readPull(e flow.Event) (subject, ignored string) {
+func (a *ask) readPull(e flow.Event) (ignored string) {
 	pr := e.PullRequest
+	a.subject = strconv.Itoa(pr.Number)
 	a.PullRequest, a.Ref = pr.Number, fmt.Sprintf("refs/pull/%d/head", pr.Number)
 	a.headRef, a.baseRef, a.author = pr.HeadRef, pr.BaseRef, pr.Author.Login
 	a.facts = workflow.Event{Kind: e.Kind, Action: e.Action, Branch: pr.BaseRef, Draft: pr.Draft, BaseChanged: pr.BaseChanged}
 	switch {
 	case e.Action == "closed":
-		ignored = "a closed pull request starts nothing"
+		a.closes = true
 	case !strings.Contains(pullActions, " "+e.Action+" "):
 		ignored = "no workflow can listen to pull_request " + e.Action
 	case e.Action == "edited" && !pr.BaseChanged:
 		ignored = "only words of the pull request were edited"
 	}
-	return strconv.Itoa(pr.Number), ignored
+	return ignored
 }
 
-func (a *ask) readPush(e flow.Event) (subject, ignored string) {
+func (a *ask) readPush(e flow.Event) (ignored string) {
 	push := e.Push
+	a.subject = push.Ref
 	a.Ref, a.from = push.Ref, push.Before
 	branch, isBranch := strings.CutPrefix(push.Ref, "refs/heads/")
 	tag, isTag := strings.CutPrefix(push.Ref, "refs/tags/")
@@ -115,23 +146,28 @@ func (a *ask) readPush(e flow.Event) (subject, ignored string) {
 	default:
 		ignored = push.Ref + " is neither a branch nor a tag"
 	}
-	return push.Ref, ignored
+	return ignored
 }
 
-func (a *ask) readQueue(e flow.Event) (subject, ignored string) {
+func (a *ask) readQueue(e flow.Event) (ignored string) {
 	group := e.MergeGroup
 	base := strings.TrimPrefix(group.BaseRef, "refs/heads/")
 	a.Ref, a.from = "refs/heads/"+strings.TrimPrefix(group.HeadRef, "refs/heads/"), group.BaseSHA
+	a.subject = a.Ref
 	a.facts = workflow.Event{Kind: e.Kind, Action: e.Action, Branch: base}
-	if e.Action != "checks_requested" {
+	switch e.Action {
+	case "checks_requested":
+	case "destroyed":
+		a.closes = true
+	default:
 		ignored = "the merge queue asks for no checks by " + e.Action
 	}
-	return a.Ref, ignored
+	return ignored
 }
 
 // pull is a pull request as it stands now.
 type pull struct {
-	open, draft               bool
+	open, merged, draft       bool
 	headSHA, headRef, baseRef string
 	// fork is the head's repository where it is another one.
 	fork   string

@@ -53,6 +53,7 @@ func TestWhatAnEventAsksFor(t *testing.T) {
 		name    string
 		event   flow.Event
 		ignored string
+		closes  bool
 		ref     string
 		facts   workflow.Event
 	}{
@@ -60,7 +61,7 @@ func TestWhatAnEventAsksFor(t *testing.T) {
 		{name: "a label", event: pullEvent("labeled"), ref: "refs/pull/7/head", facts: workflow.Event{Kind: "pull_request", Action: "labeled", Branch: "main"}},
 		{name: "a new base", event: with(pullEvent("edited"), func(e *flow.Event) { e.PullRequest.BaseChanged = true }), ref: "refs/pull/7/head", facts: workflow.Event{Kind: "pull_request", Action: "edited", Branch: "main", BaseChanged: true}},
 		{name: "a new title", event: pullEvent("edited"), ignored: "only words"},
-		{name: "a closed pull request", event: pullEvent("closed"), ignored: "closed"},
+		{name: "a closed pull request", event: pullEvent("closed"), closes: true, ref: "refs/pull/7/head", facts: workflow.Event{Kind: "pull_request", Action: "closed", Branch: "main"}},
 		{name: "an action that GitHub adds", event: pullEvent("enchanted"), ignored: "no workflow can listen"},
 		{name: "a pushed branch", event: pushEvent("refs/heads/topic/a"), ref: "refs/heads/topic/a", facts: workflow.Event{Kind: "push", Branch: "topic/a", Message: "text", TrustedAuthor: true}},
 		{name: "a pushed tag", event: pushEvent("refs/tags/v1"), ref: "refs/tags/v1", facts: workflow.Event{Kind: "push", Tag: "v1", Message: "text", TrustedAuthor: true}},
@@ -69,10 +70,8 @@ func TestWhatAnEventAsksFor(t *testing.T) {
 		{name: "a deletion by its zeros alone", event: with(pushEvent("refs/tags/v1"), func(e *flow.Event) { e.Push.After, e.Push.Head = zero, "" }), ignored: "deleted"},
 		{name: "the queue's branch", event: pushEvent("refs/heads/gh-readonly-queue/main/pr-7-abc"), ignored: "merge_group"},
 		{name: "a merge group", event: queueEvent("checks_requested"), ref: "refs/heads/gh-readonly-queue/main/pr-7-abc", facts: workflow.Event{Kind: "merge_group", Action: "checks_requested", Branch: "main"}},
-		{name: "a destroyed merge group", event: queueEvent("destroyed"), ignored: "destroyed"},
-		{name: "a re-run", event: detail("check_run", "rerequested"), ignored: "check_run rerequested"},
+		{name: "a destroyed merge group", event: queueEvent("destroyed"), closes: true, ref: "refs/heads/gh-readonly-queue/main/pr-7-abc", facts: workflow.Event{Kind: "merge_group", Action: "destroyed", Branch: "main"}},
 		{name: "a button", event: detail("check_run", "requested_action"), ignored: "check_run requested_action"},
-		{name: "a re-run of all", event: detail("check_suite", "rerequested"), ignored: "check_suite rerequested"},
 		{name: "a comment", event: detail("issue_comment", "created"), ignored: "issue_comment"},
 		{name: "a review", event: detail("pull_request_review", "submitted"), ignored: "pull_request_review"},
 		{name: "an installation", event: base("installation_repositories", "added"), ignored: "installation"},
@@ -88,7 +87,7 @@ func TestWhatAnEventAsksFor(t *testing.T) {
 				}
 				return
 			}
-			if ignored != "" || a.Ref != c.ref || a.SHA != sha || len(a.Run) != 20 {
+			if ignored != "" || a.closes != c.closes || a.Ref != c.ref || a.SHA != sha || len(a.Run) != 20 {
 				t.Errorf("asks for %+v, ignored %q", a.Identity, ignored)
 			}
 			if got, want := a.facts, c.facts; got.Kind != want.Kind || got.Action != want.Action || got.Branch != want.Branch || got.Tag != want.Tag ||

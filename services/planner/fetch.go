@@ -39,7 +39,7 @@ func (r repository) pull(ctx context.Context, number int) (pull, error) {
 		return pull{}, fmt.Errorf("pull request %d: %w", number, err)
 	}
 	p := pull{
-		open: pr.GetState() == "open", draft: pr.GetDraft(), headSHA: pr.GetHead().GetSHA(),
+		open: pr.GetState() == "open", merged: pr.GetMerged(), draft: pr.GetDraft(), headSHA: pr.GetHead().GetSHA(),
 		headRef: pr.GetHead().GetRef(), baseRef: pr.GetBase().GetRef(), author: pr.GetUser().GetLogin(), files: pr.GetChangedFiles(),
 	}
 	switch head := pr.GetHead().GetRepo(); {

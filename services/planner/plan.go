@@ -47,6 +47,9 @@ func Offline(asked Asked, set workflow.Set) (flow.Plan, []flow.Job) {
 		served[pool] = true
 	}
 	d := draw(a, set, served)
+	if slices.ContainsFunc(d.jobs, func(j flow.Job) bool { return j.PullRequest > 0 && j.Options.Checkout == checkoutMerge }) {
+		d.Notices = append(d.Notices, "checkout: merge: what is here is tested as it is, merged into nothing")
+	}
 	return d.plan(a), d.jobs
 }
 
@@ -54,14 +57,27 @@ func Offline(asked Asked, set workflow.Set) (flow.Plan, []flow.Job) {
 type draft struct {
 	flow.Outcome
 	jobs []flow.Job
+	// workflows are the jobs' workflows, by index, as needs names them.
+	workflows []string
+	// unmet counts the workflows that are skipped because of what they need.
+	unmet int
+	// unmerged says that a workflow has nothing to test, for want of a merge.
+	unmerged bool
 }
 
 // draw decides on every workflow and expands the triggered ones. A workflow that
-// cannot run as it asks is a problem and stops no other; served are the pools
-// that have launchers.
+// cannot run as it asks is a problem and stops no other, but for those that need it;
+// served are the pools that were provisioned.
 func draw(a ask, set workflow.Set, served map[string]bool) draft {
 	d := draft{Outcome: flow.Outcome{Problems: slices.Clone(set.Problems), Notices: slices.Clone(set.Notices)}}
 	taken := map[string]string{}
+	skip := func(w workflow.Workflow, reason string) {
+		if check := w.Check(a.facts); taken[check] == "" {
+			taken[check] = w.Path
+			d.Skipped = append(d.Skipped, flow.Skipped{Check: check, Reason: reason})
+		}
+	}
+	var chosen []choice
 	for _, w := range set.Workflows {
 		decision := w.Decide(a.facts)
 		if !decision.Listed {
@@ -71,14 +87,16 @@ func draw(a ask, set workflow.Set, served map[string]bool) draft {
 		if decision.Triggered {
 			decision.Reason = "the matrix came out empty"
 			for _, job := range w.Jobs(a.facts) {
-				jobs = append(jobs, a.job(w, job, len(d.jobs)+len(jobs)))
+				jobs = append(jobs, a.job(w, job))
 			}
 		}
 		if len(jobs) == 0 {
-			if check := w.Check(a.facts); taken[check] == "" {
-				taken[check] = w.Path
-				d.Skipped = append(d.Skipped, flow.Skipped{Check: check, Reason: decision.Reason})
-			}
+			skip(w, decision.Reason)
+			continue
+		}
+		if a.unmerged != "" && jobs[0].Options.Checkout == checkoutMerge {
+			d.unmerged = true
+			d.Problems = append(d.Problems, flow.Problem{File: w.Path, Line: w.Line, Column: 1, Severity: severityError, Message: "checkout: merge: " + a.unmerged})
 			continue
 		}
 		if fault := faultOf(jobs, taken, served); fault != "" {
@@ -88,13 +106,25 @@ func draw(a ask, set workflow.Set, served map[string]bool) draft {
 		for _, job := range jobs {
 			taken[job.Check] = w.Path
 		}
-		d.jobs = append(d.jobs, jobs...)
-		if notice := unheeded(w); notice != "" {
-			d.Notices = append(d.Notices, notice)
+		chosen = append(chosen, choice{w, jobs})
+	}
+	chosen, without := needed(chosen)
+	for _, w := range without {
+		for _, job := range w.jobs {
+			delete(taken, job.Check)
+		}
+		skip(w.Workflow, "it needs "+w.need+", which does not run")
+	}
+	d.unmet = len(without)
+	for _, c := range chosen {
+		for _, job := range c.jobs {
+			job.Index = len(d.jobs)
+			job.Job = flow.JobID(a.Run, job.Index)
+			d.jobs, d.workflows = append(d.jobs, job), append(d.workflows, c.ID())
 		}
 	}
 	if fault := tooMuch(d.jobs); fault != "" {
-		d.jobs = nil
+		d.jobs, d.workflows = nil, nil
 		d.Problems = append(d.Problems, flow.Problem{Severity: severityError, Message: fault})
 	}
 	d.bound()
@@ -107,7 +137,7 @@ func faultOf(jobs []flow.Job, taken map[string]string, served map[string]bool) s
 	for _, job := range jobs {
 		switch {
 		case !served[job.Pool]:
-			return fmt.Sprintf("no machine serves the pool %q; start a launcher and a watcher with --pool %s, or take another pool", job.Pool, job.Pool)
+			return fmt.Sprintf("the pool %q is not known; litci provision --pool %s makes it, or take another pool", job.Pool, job.Pool)
 		case own[job.Check]:
 			return fmt.Sprintf("two jobs of the matrix have the check name %q; a parameter that tells them apart must stand in the name", job.Check)
 		case taken[job.Check] != "":
@@ -144,15 +174,19 @@ func sizeOf(job flow.Job) int {
 	return len(text)
 }
 
-// job is a matrix combination as the launcher takes it.
-func (a ask) job(w workflow.Workflow, job workflow.Job, index int) flow.Job {
+// job is a matrix combination as the launcher takes it, but for its index.
+func (a ask) job(w workflow.Workflow, job workflow.Job) flow.Job {
+	source := a.SHA
+	if job.Options.Checkout == checkoutMerge && a.merge != "" {
+		source = a.merge
+	}
 	return flow.Job{
-		Identity: a.Identity, Job: flow.JobID(a.Run, index), Index: index, Attempt: 1,
+		Identity: a.Identity, Job: flow.JobID(a.Run, 0), Attempt: 1,
 		Check: job.Check, File: w.Path, Workflow: w.Name, Params: job.Params,
 		HeadRef: a.pullRef(a.headRef), BaseRef: a.pullRef(a.baseRef), Actor: a.actor, Fork: a.fork != "",
 		Image: job.Image, Machine: job.Machine, Interruptible: job.Interruptible, Pool: job.Pool,
 		TimeoutMinutes: job.TimeoutMinutes, QueueTimeoutMinutes: job.QueueTimeoutMinutes,
-		Mode: job.Mode, Env: job.Env, Script: w.Script, Source: flow.SourceName(a.Repo.ID, a.SHA),
+		Mode: job.Mode, Env: job.Env, Script: w.Script, Source: flow.SourceName(a.Repo.ID, source),
 		Options: job.Options, QueuedAt: a.stored, ReceivedAt: a.received,
 	}
 }
@@ -241,12 +275,16 @@ func (d draft) end(a ask) (flow.Cause, string) {
 			a.fork, a.SHA, count(len(d.jobs), "job"), a.Repo.FullName())
 	case len(d.jobs) > 0:
 		return "", ""
+	case d.unmerged:
+		return flow.CauseConfig, "Nothing was started: " + a.unmerged + "."
 	case d.broken():
 		errors := 0
 		for _, p := range d.Problems {
 			errors += 1 - rank(p)
 		}
 		return flow.CauseConfig, fmt.Sprintf("Nothing was started: the workflow files have %s.", count(errors, "error"))
+	case d.unmet > 0:
+		return flow.CauseNotTriggered, fmt.Sprintf("Nothing to do: %s skipped, because of filters or of what they need.", counted(len(d.Skipped), "workflow is", "workflows are"))
 	case len(d.Skipped) > 0:
 		return flow.CauseNotTriggered, fmt.Sprintf("Nothing to do: %s excluded by filters.", counted(len(d.Skipped), "workflow is", "workflows are"))
 	}
@@ -259,9 +297,9 @@ func (d draft) plan(a ask) flow.Plan {
 		Identity: a.Identity, PlannedAt: a.stored, HeadRef: a.pullRef(a.headRef), BaseRef: a.pullRef(a.baseRef),
 		Actor: a.actor, Outcome: d.Outcome, Jobs: make([]flow.PlannedJob, 0, len(d.jobs)),
 	}
-	for _, job := range d.jobs {
+	for i, job := range d.jobs {
 		plan.Jobs = append(plan.Jobs, flow.PlannedJob{
-			Job: job.Job, Check: job.Check, File: job.File, Optional: job.Options.ContinueOnError, Pool: job.Pool,
+			Job: job.Job, Check: job.Check, File: job.File, Workflow: d.workflows[i], Optional: job.Options.ContinueOnError, Pool: job.Pool,
 		})
 	}
 	return plan
@@ -271,7 +309,7 @@ func (d draft) plan(a ask) flow.Plan {
 func result(a ask, cause flow.Cause, message string, outcome flow.Outcome) flow.Result {
 	conclusion := flow.Success
 	switch cause {
-	case flow.CauseConfig:
+	case flow.CauseConfig, flow.CauseGivenUp:
 		conclusion = flow.Failure
 	case flow.CauseGate:
 		conclusion = flow.ActionRequired

@@ -84,6 +84,12 @@ func TestWhatADeliveryComesTo(t *testing.T) {
 		{name: "the same with a workflow for pushes", event: pushEvent("refs/heads/topic"), change: []func(*ask){openPull}, set: load("a.yml", onAll, "b.yml", "name: x\ntrigger: push\nrun: 'true'\n"), jobs: 1},
 		{name: "a label that nobody asked for", event: pullEvent("labeled"), set: load("a.yml", onAll, "b.yml", broken), cause: "elsewhere"},
 		{name: "a label that somebody asked for", event: pullEvent("labeled"), set: load("a.yml", "name: x\ntrigger:\n  pull_request:\n    types: [labeled]\nrun: 'true'\n"), jobs: 1},
+		{name: "a need that runs", event: pullEvent("opened"), set: load("a.yml", onAll, "b.yml", onAll+"needs: a.yml\n"), jobs: 2},
+		{name: "a need that does not listen", event: pullEvent("opened"), set: load("a.yml", "trigger: push\nrun: 'true'\n", "b.yml", onAll+"needs: a.yml\n", "c.yml", onAll), jobs: 1, skipped: 1},
+		{name: "a need that is excluded", event: pullEvent("opened"), change: []func(*ask){toNext}, set: load("a.yml", onMain, "b.yml", onAll+"needs: a.yml\n"), skipped: 2, cause: "not_triggered", message: "2 workflows are skipped, because of filters or of what they need"},
+		{name: "a need that cannot start", event: pullEvent("opened"), set: load("a.yml", onAll+"pool: moon\n", "b.yml", onAll+"needs: a.yml\n"), skipped: 1, cause: "config"},
+		{name: "a need of a need", event: pullEvent("opened"), set: load("a.yml", onAll+"needs: b.yml\n", "b.yml", onAll+"needs: c.yml\n", "c.yml", "trigger: push\nrun: 'true'\n"), skipped: 2, cause: "not_triggered"},
+		{name: "a need that does not run, where that is no matter", event: pullEvent("opened"), set: load("a.yml", "trigger: push\nrun: 'true'\n", "b.yml", onAll+"needs: a.yml\nif: always\n"), jobs: 1},
 		{name: "a merge group", event: queueEvent("checks_requested"), set: load("a.yml", onAll), jobs: 1},
 		{name: "an empty matrix", event: pullEvent("opened"), set: load("a.yml", "name: x\nrun: 'true'\nparametrize:\n  matrix:\n    n: [1]\n  exclude:\n    - n: 1\n"), skipped: 1, cause: "not_triggered"},
 		{name: "999 jobs", event: pullEvent("opened"), set: load("a.yml", matrix(256), "b.yml", matrix(256), "c.yml", matrix(256), "d.yml", matrix(231)), jobs: 999},
@@ -129,7 +135,7 @@ func checkPlan(t *testing.T, a ask, d draft) {
 	}
 	names := map[string]bool{}
 	for i, job := range d.jobs {
-		if job.Index != i || job.Job != flow.JobID(a.Run, i) || job.Attempt != 1 || plan.Jobs[i].Job != job.Job || plan.Jobs[i].Check != job.Check {
+		if job.Index != i || job.Job != flow.JobID(a.Run, i) || job.Attempt != 1 || plan.Jobs[i].Job != job.Job || plan.Jobs[i].Check != job.Check || !strings.HasSuffix(job.File, plan.Jobs[i].Workflow) {
 			t.Fatalf("job %d is %s at %d, the marker lists %+v", i, job.Job, job.Index, plan.Jobs[i])
 		}
 		if names[job.Check] {
@@ -202,5 +208,16 @@ func TestMarkerStaysSmall(t *testing.T) {
 	}
 	if len(text) > maxMessage || !d.broken() || len(d.Notices) != 2 || strings.ContainsRune(string(text), '\uFFFD') {
 		t.Errorf("%d bytes, broken %t, notices %v", len(text), d.broken(), d.Notices)
+	}
+}
+
+func TestNoticesAreBounded(t *testing.T) {
+	d := draft{Outcome: flow.Outcome{}}
+	for i := range 1000 {
+		d.Notices = append(d.Notices, fmt.Sprint(i, strings.Repeat("x", 2000)))
+	}
+	d.bound()
+	if len(d.Notices) != maxNotices+1 || len(d.Notices[0]) > maxWords+len("…") || d.Notices[maxNotices] != "900 notices more are not listed." {
+		t.Errorf("%d notices, the last is %q", len(d.Notices), d.Notices[len(d.Notices)-1])
 	}
 }

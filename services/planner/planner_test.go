@@ -251,7 +251,8 @@ func TestMergeGroupIsPlannedOnItsHead(t *testing.T) {
 	}
 	e.Action = "destroyed"
 	w.send(e)
-	w.hears("ignored", "destroyed")
+	w.hears("cancelled", "The merge queue is done with this commit.")
+	w.cancelled(w.plans()[0].Run, "The merge queue is done with this commit.")
 }
 
 func TestBrokenFileIsNamedWithItsPlace(t *testing.T) {
@@ -416,11 +417,15 @@ func TestWhatGitHubRefusesIsDropped(t *testing.T) {
 			case <-time.After(time.Minute):
 				t.Error("no dead letter")
 			}
+			results := w.results()
+			if isSHA(e.SHA()) != (len(results) == 1) || len(results) == 1 && (results[0].Cause != flow.CauseGivenUp || results[0].SHA != e.SHA()) {
+				t.Errorf("people are told %+v", results)
+			}
 		})
 	}
 }
 
-func TestPoolIsServedOnceALauncherCame(t *testing.T) {
+func TestPoolIsServedOnceItIsProvisioned(t *testing.T) {
 	w := setup(t)
 	head := w.commit("topic", "second", folder("a.yml", onAll+"pool: desk\n"))
 	w.run()
@@ -435,12 +440,7 @@ func TestPoolIsServedOnceALauncherCame(t *testing.T) {
 			return nil
 		})
 	}()
-	for served := false; !served; {
-		var err error
-		if served, err = w.bus.Serves(ctx, "desk"); err != nil {
-			t.Fatal(err)
-		}
-	}
+	w.serve("desk")
 	w.send(push("refs/heads/next", zero, head))
 	w.hears("planned", "")
 	if job := <-taken; job.Pool != "desk" || job.SHA != head {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/litci/litci/pkg/bus"
@@ -22,10 +24,24 @@ const (
 // errTooLarge says that an archive is beyond the limit.
 var errTooLarge = errors.New("source archive is too large")
 
-// store puts the commit's archive into the object store, once for half a day: jobs
-// take it from there, since nobody who runs them may read GitHub.
-func (p *Planner) store(ctx context.Context, a ask) error {
-	name := flow.SourceName(a.Repo.ID, a.SHA)
+// store puts the commits' archives that jobs are to have into the object store, once
+// for half a day: jobs take them from there, since nobody who runs them may read GitHub.
+func (p *Planner) store(ctx context.Context, id flow.Identity, jobs []flow.Job) error {
+	var stored []string
+	for _, job := range jobs {
+		if slices.Contains(stored, job.Source) {
+			continue
+		}
+		if err := p.storeSource(ctx, id, job.Source); err != nil {
+			return err
+		}
+		stored = append(stored, job.Source)
+	}
+	return nil
+}
+
+func (p *Planner) storeSource(ctx context.Context, id flow.Identity, name string) error {
+	_, sha, _ := strings.Cut(name, "/")
 	_, err, _ := p.archives.Do(name, func() (any, error) {
 		age, err := p.bus.Sources().Age(ctx, name)
 		switch {
@@ -34,7 +50,7 @@ func (p *Planner) store(ctx context.Context, a ask) error {
 		case err != nil && !errors.Is(err, bus.ErrNotFound):
 			return nil, err
 		}
-		archive, err := p.app.Archive(ctx, a.Installation, a.Repo.ID, a.Repo.Owner, a.Repo.Name, a.SHA)
+		archive, err := p.app.Archive(ctx, id.Installation, id.Repo.ID, id.Repo.Owner, id.Repo.Name, sha)
 		if err != nil {
 			return nil, err
 		}
@@ -42,7 +58,7 @@ func (p *Planner) store(ctx context.Context, a ask) error {
 		return nil, p.bus.Sources().Put(ctx, name, &limited{archive, p.archiveLimit})
 	})
 	if err != nil {
-		return fmt.Errorf("source of %s: %w", a.SHA, err)
+		return fmt.Errorf("source of %s: %w", sha, err)
 	}
 	return nil
 }

@@ -32,8 +32,9 @@ func TestOldSourceIsStoredAgain(t *testing.T) {
 	w := setup(t)
 	head := w.commit("topic", "second", folder("a.yml", onAll))
 	a := asked(t, push("refs/heads/topic", zero, head))
+	jobs := []flow.Job{{Source: flow.SourceName(4711, head)}, {Source: flow.SourceName(4711, head)}}
 	for range 2 {
-		if err := w.planner.store(t.Context(), a); err != nil {
+		if err := w.planner.store(t.Context(), a.Identity, jobs); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -42,7 +43,7 @@ func TestOldSourceIsStoredAgain(t *testing.T) {
 		t.Errorf("%d archives were fetched while the first was young", n)
 	}
 	w.planner.archiveAge = time.Nanosecond
-	if err := w.planner.store(t.Context(), a); err != nil {
+	if err := w.planner.store(t.Context(), a.Identity, jobs); err != nil {
 		t.Fatal(err)
 	}
 	if n := w.gh.State().Requests[tarball]; n != 2 {

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 
 	"github.com/litci/litci/pkg/bus"
 	"github.com/litci/litci/pkg/bus/bustest"
+	"github.com/litci/litci/pkg/cancellation"
 	"github.com/litci/litci/pkg/fakegithub"
 	"github.com/litci/litci/pkg/fakegithub/fakegithubtest"
 	"github.com/litci/litci/pkg/flow"
@@ -35,6 +37,8 @@ type world struct {
 	bus     *bus.Bus
 	gh      *fakegithub.Server
 	dir     string
+	url     string
+	key     []byte
 	planner *Planner
 	log     tape
 	dead    chan flow.Event
@@ -64,10 +68,13 @@ func (t tape) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	return nil
 }
 
+// appKey is made once: keys are slow to make.
+var appKey = sync.OnceValues(fakegithub.NewKey)
+
 func setup(t *testing.T) *world {
 	t.Helper()
 	t.Parallel()
-	key, err := fakegithub.NewKey()
+	key, err := appKey()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,9 +89,10 @@ func setup(t *testing.T) *world {
 	}
 	server := httptest.NewServer(fakegithubtest.Handler(t, w.gh))
 	t.Cleanup(func() { server.Close(); _ = w.gh.Close() })
+	w.url, w.key = server.URL, fakegithub.EncodeKey(key)
 	app, err := ghapp.New(ghapp.Config{
 		BaseURL: server.URL, AppID: 1, PrivateKey: fakegithub.EncodeKey(key),
-		Permissions: map[string]string{"contents": "read", "metadata": "read", "pull_requests": "read"},
+		Permissions: map[string]string{"contents": "read", "metadata": "read", "pull_requests": "read", "checks": "read"},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -100,10 +108,14 @@ func (w *world) run() {
 	done := make(chan error, 2)
 	go func() { done <- w.planner.Run(ctx) }()
 	go func() {
-		done <- bus.Tail(ctx, w.bus, flow.Subject[flow.Event](flow.DeadLettersOf("planner")), func(e flow.Event) bool {
+		err := bus.Tail(ctx, w.bus, flow.Subject[flow.Event](flow.DeadLettersOf("planner")), func(e flow.Event) bool {
 			w.dead <- e
 			return true
 		})
+		if ctx.Err() != nil { // a short test ends before the tail begins
+			err = nil
+		}
+		done <- err
 	}()
 	w.t.Cleanup(func() {
 		cancel()
@@ -201,36 +213,60 @@ func (w *world) hears(message, reason string) {
 
 // plans are all markers that are stored, jobs all jobs, results all results.
 func (w *world) plans() []flow.Plan {
-	sentinel := flow.Plan{Identity: flow.Identity{Run: "sentinel"}}
-	return stored(w, flow.Plans, func() error { return bus.PublishPlan(w.t.Context(), w.bus, sentinel, nil) }, func(p flow.Plan) bool { return p.Run == "sentinel" })
+	mark := w.sentinel()
+	return stored(w, flow.Plans, func() error {
+		return bus.PublishPlan(w.t.Context(), w.bus, flow.Plan{Identity: flow.Identity{Run: mark}}, nil)
+	}, mark, func(p flow.Plan) string { return p.Run })
 }
 
 func (w *world) jobs() []flow.Job {
-	sentinel := flow.Job{Job: "sentinel"}
-	return stored(w, flow.Jobs, func() error { return bus.Publish(w.t.Context(), w.bus, flow.Jobs, sentinel) }, func(j flow.Job) bool { return j.Job == "sentinel" })
+	mark := w.sentinel()
+	return stored(w, flow.Jobs, func() error { return bus.Publish(w.t.Context(), w.bus, flow.Jobs, flow.Job{Job: mark}) }, mark, func(j flow.Job) string { return j.Job })
 }
 
 func (w *world) results() []flow.Result {
-	sentinel := flow.Result{Job: "sentinel"}
-	return stored(w, flow.Results, func() error { return bus.Publish(w.t.Context(), w.bus, flow.Results, sentinel) }, func(r flow.Result) bool { return r.Job == "sentinel" })
+	mark := w.sentinel()
+	return stored(w, flow.Results, func() error { return bus.Publish(w.t.Context(), w.bus, flow.Results, flow.Result{Job: mark}) }, mark, func(r flow.Result) string { return r.Job })
+}
+
+func (w *world) sentinel() string {
+	w.count++
+	return fmt.Sprint("sentinel", w.count)
 }
 
 // stored reads a subject up to a sentinel, so that what is missing is not waited for.
-func stored[T any](w *world, subject flow.Subject[T], mark func() error, last func(T) bool) (all []T) {
+func stored[T any](w *world, subject flow.Subject[T], publish func() error, mark string, name func(T) string) (all []T) {
 	w.t.Helper()
-	if err := mark(); err != nil {
+	if err := publish(); err != nil {
 		w.t.Fatal(err)
 	}
 	if err := bus.Tail(w.t.Context(), w.bus, subject, func(msg T) bool {
-		if last(msg) {
+		if name(msg) == mark {
 			return false
 		}
-		all = append(all, msg)
+		if !strings.HasPrefix(name(msg), "sentinel") {
+			all = append(all, msg)
+		}
 		return true
 	}); err != nil {
 		w.t.Fatal(err)
 	}
 	return all
+}
+
+// cancelled checks that the end of a run was asked for, or not where reason is empty.
+func (w *world) cancelled(run, reason string) {
+	w.t.Helper()
+	request, err := cancellation.OfRun(w.t.Context(), w.bus, run)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	switch {
+	case request == nil && reason != "":
+		w.t.Errorf("nobody asked for the end of run %s", run)
+	case request != nil && request.Reason != reason:
+		w.t.Errorf("the end of run %s is asked for: %q, want %q", run, request.Reason, reason)
+	}
 }
 
 func folder(files ...string) map[string]string {

@@ -30,6 +30,8 @@ type row struct {
 	Took    string
 	URL     string
 	Excerpt []string
+	// retries are the attempts that litci itself tried again.
+	retries []flow.Earlier
 	// run and index find the job; index is -1 where there is none.
 	run   string
 	index int
@@ -45,6 +47,7 @@ type summing struct {
 	rows    []row
 	gate    string // why somebody must approve, empty where nobody must
 	gated   bool
+	lost    string // why the commit was never planned, empty where it was
 	notices []string
 	// problems are warnings of the workflow files.
 	problems []flow.Problem
@@ -99,6 +102,7 @@ func sumUp(views []runView, links links) summing {
 		if v.gated() {
 			s.gated, s.gate = true, orElse(v.End.Message, "Somebody with write permission must approve this run.")
 		}
+		s.lost = orElse(s.lost, v.lost())
 		if v.End != nil && v.End.Cause == flow.CauseNotTriggered {
 			s.reason = orElse(v.End.Message, s.reason)
 		}
@@ -126,6 +130,11 @@ func jobRow(v runView, index int, job flow.PlannedJob, links links) row {
 		r.Took = length(d)
 	}
 	r.Excerpt = state.Excerpt
+	for _, e := range state.Earlier {
+		if !e.Rerun {
+			r.retries = append(r.retries, e)
+		}
+	}
 	return r
 }
 
@@ -166,7 +175,7 @@ func (s summing) count() count {
 func (s summing) verdict() (status string, conclusion flow.Conclusion) {
 	c := s.count()
 	switch {
-	case c.failed > 0:
+	case c.failed > 0, s.lost != "":
 		return statusCompleted, flow.Failure
 	case s.gated:
 		return statusCompleted, flow.ActionRequired
@@ -181,13 +190,18 @@ func (s summing) verdict() (status string, conclusion flow.Conclusion) {
 // headline is one plain line: how many passed, failed, are open.
 func (s summing) headline(sha string) string {
 	c := s.count()
-	if s.gated && c.failed == 0 {
+	switch {
+	case s.lost != "" && len(s.rows) == 0:
+		return unplanned + oneLine(s.lost)
+	case s.gated && c.failed == 0 && s.lost == "":
 		return "Needs approval for " + short(sha)
-	}
-	if c.jobs == 0 && c.failed == 0 {
+	case c.jobs == 0 && c.failed == 0 && s.lost == "":
 		return "Nothing to do"
 	}
 	var parts []string
+	if s.lost != "" {
+		parts = append(parts, "litci could not plan an event")
+	}
 	add := func(n int, word string) {
 		if n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, word))
@@ -205,8 +219,17 @@ func (s summing) headline(sha string) string {
 	add(c.skipped, "skipped")
 	add(c.open, "still to come")
 	line := strings.Join(parts, ", ")
-	return strings.ToUpper(line[:1]) + line[1:]
+	if s.lost != "" {
+		return line // a name keeps its case
+	}
+	return capital(line)
 }
+
+const (
+	unplanned = "litci could not plan this commit: "
+	// planAgain tells people what to do about it.
+	planAgain = "Push again, or ask the operator of litci to replay the event: litci dlq ls shows it."
+)
 
 // renderAggregate renders the check run of a commit.
 func renderAggregate(repo int64, sha string, views []runView, links links) check {
@@ -244,8 +267,14 @@ func (s summing) summary(url string) string {
 	if s.gated {
 		b.WriteString(prose(s.gate) + "\n\n")
 	}
-	if len(s.rows) == 0 && !s.gated {
+	switch {
+	case s.lost != "":
+		b.WriteString(prose(unplanned+s.lost) + "\n\n" + planAgain + "\n\n")
+	case len(s.rows) == 0 && !s.gated:
 		b.WriteString(orElse(prose(s.reason), "No workflow of this commit wants this event.") + "\n\n")
+	}
+	if again := s.startedAgain(); again != "" {
+		b.WriteString(again + "\n\n")
 	}
 	for _, notice := range s.notices {
 		b.WriteString("> " + prose(notice) + "\n\n")

@@ -14,6 +14,7 @@ func TestAggregateVerdict(t *testing.T) {
 	passed, broken := stateOf(result(1, flow.Success, 0)), stateOf(result(1, flow.Failure, 1))
 	late, gone := stateOf(result(1, flow.TimedOut, 1)), stateOf(result(1, flow.Cancelled, 1))
 	skipped, runs := stateOf(result(1, flow.Skip, 0)), stateOf(status(1, flow.Running, ""))
+	needs := stateOf(flow.ResultOf(job(1), flow.Skip, flow.CauseNeeds, "ci.yml failed.", epoch))
 	again := stateOf(result(1, flow.Failure, 1), job(2))
 	optional := func(v runView, i int) runView {
 		v.Plan.Jobs[i].Optional = true
@@ -56,6 +57,11 @@ func TestAggregateVerdict(t *testing.T) {
 		{"warnings do no harm", []runView{warned}, "completed", "success", "1 passed"},
 		{"bad files alone", []runView{end(flow.CauseConfig, flow.Failure, "bad")}, "completed", "failure", "Config error"},
 		{"nothing to do", []runView{end(flow.CauseNotTriggered, flow.Success, "No workflow wants pull_request.")}, "completed", "success", "Nothing to do"},
+		{"given up", []runView{end(flow.CauseGivenUp, flow.Failure, "The planner gave up.")}, "completed", "failure", "litci could not plan this commit: The planner gave up."},
+		{"given up and planned after all", []runView{end(flow.CauseGivenUp, flow.Failure, "no"), rerun(viewOf(1, passed), time.Minute)}, "completed", "success", "1 passed"},
+		{"given up beside a push", []runView{pushed, end(flow.CauseGivenUp, flow.Failure, "no")}, "completed", "failure", "litci could not plan an event, 1 failed"},
+		{"superseded", []runView{viewOf(2, gone, gone)}, "completed", "cancelled", "2 cancelled"},
+		{"a need failed", []runView{viewOf(2, broken, needs)}, "completed", "failure", "1 failed, 1 skipped"},
 		{"gate", []runView{end(flow.CauseGate, flow.ActionRequired, "A fork.")}, "completed", "action_required", "Needs approval for aaaaaaa"},
 		{"a newer run of a name counts", []runView{viewOf(1, broken), rerun(viewOf(1, passed), time.Minute)}, "completed", "success", "1 passed"},
 		{"an approved run lifts the gate", []runView{end(flow.CauseGate, flow.ActionRequired, "A fork."), rerun(viewOf(1, passed), time.Minute)}, "completed", "success", "1 passed"},
@@ -75,6 +81,35 @@ func TestAggregateVerdict(t *testing.T) {
 				t.Errorf("completed at %v, summary %q", c.CompletedAt, c.Summary)
 			}
 		})
+	}
+}
+
+// A service gave up, and somebody had the event tried again: what came then counts.
+func TestGivenUpIsNotTheLastWord(t *testing.T) {
+	lost := flow.Result{Identity: identity(), Cause: flow.CauseGivenUp, Conclusion: flow.Failure, Message: "The planner gave up.", FinishedAt: epoch}
+	real := flow.Result{Identity: identity(), Cause: flow.CauseNotTriggered, Conclusion: flow.Success, FinishedAt: epoch.Add(time.Hour)}
+	for _, order := range [][]flow.Result{{lost, real}, {real, lost}, {lost, real, lost}} {
+		var v runView
+		for _, r := range order {
+			foldEnd(&v.runState, r)
+		}
+		if v.End.Cause != flow.CauseNotTriggered || v.lost() != "" {
+			t.Errorf("%+v", v.End)
+		}
+	}
+	planned := viewOf(1)
+	foldEnd(&planned.runState, lost)
+	if planned.lost() != "" {
+		t.Error("a planned run is lost")
+	}
+	var v runView
+	foldEnd(&v.runState, lost)
+	for _, text := range []string{
+		renderAggregate(11, identity().SHA, []runView{v}, testLinks).Summary, renderComment(11, 3, identity().SHA, []runView{v}, testLinks).body,
+	} {
+		if !strings.Contains(text, "The planner gave up.") || !strings.Contains(text, planAgain) {
+			t.Errorf("%s", text)
+		}
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/litci/litci/pkg/bus"
 	"github.com/litci/litci/pkg/bus/bustest"
 	"github.com/litci/litci/pkg/flow"
+	"github.com/litci/litci/pkg/ghapp"
 )
 
 // agreeable is a GitHub that takes everything at once and remembers what the
@@ -31,6 +32,9 @@ func (*agreeable) ID() int64                             { return appID }
 func (*agreeable) Login(context.Context) (string, error) { return "litci[bot]", nil }
 func (*agreeable) Check(context.Context) error           { return nil }
 func (*agreeable) Close()                                {}
+func (*agreeable) Reserve(int64, ghapp.Cost, bool) (*ghapp.Reservation, error) {
+	return nil, nil
+}
 
 func (a *agreeable) Client(int64, int64) (*github.Client, error) {
 	return github.NewClient(&http.Client{Transport: a}), nil

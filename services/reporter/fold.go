@@ -2,6 +2,7 @@ package reporter
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -21,6 +22,7 @@ const (
 	excerptLines  = 20
 	excerptBytes  = 4 << 10
 	keptErrorLine = 300
+	keptEarlier   = 20
 )
 
 // foldPlan learns a run's plan. The first word counts: a run is planned once.
@@ -33,9 +35,10 @@ func foldPlan(r *runState, p flow.Plan) bool {
 	return true
 }
 
-// foldEnd learns that a plan ended without a job.
+// foldEnd learns that a plan ended without a job. The first word counts, but for a
+// service that gave up: somebody may have had it tried again.
 func foldEnd(r *runState, end flow.Result) bool {
-	if r.End != nil {
+	if r.End != nil && (r.End.Cause != flow.CauseGivenUp || end.Cause == flow.CauseGivenUp) {
 		return false
 	}
 	end.Outcome = boundOutcome(end.Outcome)
@@ -73,15 +76,23 @@ func foldJob(s *jobState, j flow.Job) bool {
 	if s.TimeoutMinutes == 0 {
 		s.TimeoutMinutes = j.TimeoutMinutes
 	}
-	s.QueuedAt = earliest(s.QueuedAt, j.QueuedAt)
-	s.rise(flow.Queued, "")
+	s.QueuedAt, s.ReceivedAt = earliest(s.QueuedAt, j.QueuedAt), j.ReceivedAt
+	if s.Earlier == nil {
+		s.Earlier, s.Retry = boundEarlier(j.Earlier), j.Options.Retry
+	}
+	s.rise(flow.Queued, "", time.Time{})
 	return !same(before, *s)
 }
 
-// foldStatus learns how far an attempt is. The state moves up in rank only.
+// foldStatus learns how far an attempt is. The state moves up in rank only; of one
+// rank the newest message counts. Of attempts that gave way it keeps when they ran.
 func foldStatus(s *jobState, st flow.Status) bool {
-	if st.State.Rank() == 0 || !s.meet(st.Identity, st.Job, st.Index, st.Attempt, st.Check) {
+	if st.State.Rank() == 0 {
 		return false
+	}
+	ran := st.State == flow.Running && s.ran(st.Attempt, st.At)
+	if !s.meet(st.Identity, st.Job, st.Index, st.Attempt, st.Check) {
+		return ran
 	}
 	before := *s
 	s.Pool = orElse(s.Pool, st.Pool)
@@ -89,18 +100,15 @@ func foldStatus(s *jobState, st flow.Status) bool {
 	if s.TimeoutMinutes == 0 {
 		s.TimeoutMinutes = st.TimeoutMinutes
 	}
-	switch st.State {
-	case flow.Queued:
+	if st.State == flow.Queued {
 		s.QueuedAt = earliest(s.QueuedAt, st.At)
-	case flow.Running:
-		s.RunningAt = earliest(s.RunningAt, st.At)
 	}
 	if len(st.Handle) > 0 {
 		s.place(st.Handle)
 	}
 	s.note(st.Notes)
-	s.rise(st.State, st.Message)
-	return !same(before, *s)
+	s.rise(st.State, st.Message, st.At)
+	return ran || !same(before, *s)
 }
 
 // foldResult learns an attempt's verdict. The first verdict is final.
@@ -111,7 +119,7 @@ func foldResult(s *jobState, r flow.Result) bool {
 	before := *s
 	if !s.concluded() {
 		s.Conclusion, s.Cause, s.ExitCode = verdictOf(r), r.Cause, r.ExitCode
-		s.State, s.Message = flow.Ended, elide(r.Message, keptLine)
+		s.State, s.Message, s.MessageAt = flow.Ended, elide(r.Message, keptLine), time.Time{}
 		s.BeganAt, s.FinishedAt = r.StartedAt, r.FinishedAt
 		s.FirstError = elide(oneLine(r.FirstError), keptErrorLine)
 		s.Log, s.LogBytes, s.LogDropped = r.Log, r.LogBytes, r.LogDropped
@@ -167,22 +175,61 @@ func (j *jobState) meet(id flow.Identity, job string, index, attempt int, check 
 		return false
 	}
 	if attempt > j.Attempt {
-		*j = jobState{Identity: id, Job: job, Index: index, Attempt: attempt, Check: check}
+		ran := maps.Clone(j.Ran) // the value that was loaded stays as it is
+		maps.DeleteFunc(ran, func(a int, _ time.Time) bool { return a <= attempt-keptEarlier })
+		*j = jobState{Identity: id, Job: job, Index: index, Attempt: attempt, Check: check, Ran: ran}
 	}
 	return true
 }
 
-// rise moves the state up. Of two messages of one rank the smaller text stays,
-// so that their order does not show.
-func (j *jobState) rise(to flow.State, message string) {
+// ran keeps when an attempt was first seen running, which its successors tell.
+func (j *jobState) ran(attempt int, at time.Time) bool {
+	known := j.Ran[attempt]
+	if attempt <= j.Attempt-keptEarlier || at.IsZero() || !known.IsZero() && !at.Before(known) {
+		return false
+	}
+	j.Ran = maps.Clone(j.Ran)
+	if j.Ran == nil {
+		j.Ran = map[int]time.Time{}
+	}
+	j.Ran[attempt] = at
+	return true
+}
+
+// rise moves the state up. Of two messages of one step the newer stays, of one time
+// the smaller text, so that their order does not show.
+func (j *jobState) rise(to flow.State, message string, at time.Time) {
 	message = elide(message, keptLine)
 	switch {
-	case j.concluded() || to.Rank() < j.State.Rank():
-	case to.Rank() > j.State.Rank():
-		j.State, j.Message = to, message
-	case message != "" && (j.Message == "" || message < j.Message):
+	case j.concluded() || step(to) < step(j.State):
+		return
+	case step(to) > step(j.State), at.After(j.MessageAt):
+		j.Message, j.MessageAt = message, at
+	case at.Equal(j.MessageAt) && message != "" && (j.Message == "" || message < j.Message):
 		j.Message = message
 	}
+	if to.Rank() > j.State.Rank() {
+		j.State = to
+	}
+}
+
+// step is a state's rank, in which a job with a handle is still starting: its watcher
+// says what it waits for.
+func step(s flow.State) int {
+	if s == flow.Started {
+		s = flow.Starting
+	}
+	return s.Rank()
+}
+
+// boundEarlier keeps the newest attempts that gave way; never nil.
+func boundEarlier(earlier []flow.Earlier) []flow.Earlier {
+	kept := append([]flow.Earlier{}, earlier[max(0, len(earlier)-keptEarlier):]...)
+	for i := range kept {
+		kept[i].Message = elide(oneLine(kept[i].Message), keptLine)
+		kept[i].By = elide(oneLine(kept[i].By), keptErrorLine)
+	}
+	return kept
 }
 
 // place learns where the attempt was started from its handle. Of two handles the
@@ -214,9 +261,12 @@ func same(a, b jobState) bool {
 	if !slices.Equal(a.Notes, b.Notes) || !slices.Equal(a.Excerpt, b.Excerpt) {
 		return false
 	}
+	if (a.Earlier == nil) != (b.Earlier == nil) || !a.MessageAt.Equal(b.MessageAt) {
+		return false
+	}
 	return a.Workflow == b.Workflow && a.Image == b.Image && a.Machine == b.Machine && a.Executor == b.Executor && a.Host == b.Host && a.Optional == b.Optional && a.Pool == b.Pool &&
 		a.Mode == b.Mode && a.TimeoutMinutes == b.TimeoutMinutes && a.State == b.State && a.Message == b.Message &&
-		a.QueuedAt.Equal(b.QueuedAt) && a.RunningAt.Equal(b.RunningAt) && a.Conclusion == b.Conclusion
+		a.QueuedAt.Equal(b.QueuedAt) && a.Conclusion == b.Conclusion
 }
 
 func earliest(a, b time.Time) time.Time {

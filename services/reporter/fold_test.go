@@ -36,6 +36,19 @@ func status(attempt int, state flow.State, message string) flow.Status {
 	return s
 }
 
+// waits is a reason to wait, so many seconds after the job was queued.
+func waits(attempt, seconds int, message string) flow.Status {
+	s := status(attempt, flow.Queued, message)
+	s.At = epoch.Add(time.Duration(seconds) * time.Second)
+	return s
+}
+
+func tells(attempt, seconds int, message string) flow.Status {
+	s := waits(attempt, seconds, message)
+	s.State = flow.Starting
+	return s
+}
+
 func result(attempt int, conclusion flow.Conclusion, exit int) flow.Result {
 	r := flow.ResultOf(job(attempt), conclusion, flow.CauseExit, "", epoch.Add(time.Minute))
 	r.StartedAt, r.ExitCode = epoch.Add(10*time.Second), &exit
@@ -73,6 +86,12 @@ func TestFold(t *testing.T) {
 		{"an ended status is no verdict", []any{job(1), status(1, flow.Ended, "")}, flow.Ended, 1, "", ""},
 		{"an unknown state changes nothing", []any{job(1), status(1, "dancing", "la")}, flow.Queued, 1, "", ""},
 		{"an unknown state of a newer attempt changes nothing", []any{job(1), status(2, "dancing", "la")}, flow.Queued, 1, "", ""},
+		{"a newer reason to wait counts", []any{job(1), waits(1, 2, "repository's limit"), waits(1, 1, "no slot")}, flow.Queued, 1, "", "repository's limit"},
+		{"of reasons at one time the smaller counts", []any{job(1), waits(1, 1, "b"), waits(1, 1, "a"), waits(1, 1, "")}, flow.Queued, 1, "", "a"},
+		{"nothing to wait for any more", []any{job(1), waits(1, 1, "no slot"), waits(1, 2, "")}, flow.Queued, 1, "", ""},
+		{"the job's message tells no reason", []any{waits(1, 1, "no slot"), job(1)}, flow.Queued, 1, "", "no slot"},
+		{"what a started job waits for", []any{status(1, flow.Started, ""), tells(1, 30, "pulling image"), tells(1, 20, "no node")}, flow.Started, 1, "", "pulling image"},
+		{"a reason to wait is old news", []any{status(1, flow.Starting, "pulling"), waits(1, 90, "no slot")}, flow.Starting, 1, "", "pulling"},
 		{"an unknown verdict is a failure", []any{result(1, "neutral", 0)}, flow.Ended, 1, flow.Failure, ""},
 	}
 	for _, test := range tests {
@@ -94,7 +113,14 @@ func TestFoldForgetsOrder(t *testing.T) {
 		var all []any
 		attempts := rapid.IntRange(1, 3).Draw(t, "attempts")
 		for attempt := 1; attempt <= attempts; attempt++ {
-			all = append(all, job(attempt))
+			j := job(attempt)
+			for before := 1; before < attempt; before++ {
+				j.Earlier = append(j.Earlier, flow.Earlier{Attempt: before, Cause: flow.CausePreempted, At: epoch.Add(time.Hour)})
+			}
+			all = append(all, j)
+			for range rapid.IntRange(0, 2).Draw(t, "reasons") {
+				all = append(all, waits(attempt, rapid.IntRange(1, 3).Draw(t, "second"), rapid.SampledFrom([]string{"", "one", "two"}).Draw(t, "reason")))
+			}
 			for _, state := range []flow.State{flow.Queued, flow.Starting, flow.Started, flow.Running, flow.Ended} {
 				if rapid.Bool().Draw(t, "has "+string(state)) {
 					s := status(attempt, state, rapid.SampledFrom([]string{"", "one", "two"}).Draw(t, "message"))

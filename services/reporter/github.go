@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-github/v62/github"
 
+	"github.com/litci/litci/pkg/failpoint"
 	"github.com/litci/litci/pkg/flow"
 	"github.com/litci/litci/pkg/ghapp"
 )
@@ -24,6 +25,9 @@ type App interface {
 	Check(ctx context.Context) error
 	// Client speaks for an installation and is good for one repository.
 	Client(installation, repo int64) (*github.Client, error)
+	// Reserve takes a part of what an installation may spend, or returns a
+	// *ghapp.LimitError; nil is as good as any part. Both Apps spend of the same.
+	Reserve(installation int64, cost ghapp.Cost, urgent bool) (*ghapp.Reservation, error)
 	// Close gives up idle connections.
 	Close()
 }
@@ -53,9 +57,16 @@ func (h *hub) call(ctx context.Context, method, path string, body, into any) (*g
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", method, path, err)
 	}
+	writes := method != http.MethodGet
+	if writes {
+		failpoint.Hit("reporter.before-call")
+	}
 	resp, err := h.client.Do(ctx, req, into)
 	if err != nil {
 		return resp, fmt.Errorf("%s %s: %w", method, path, err)
+	}
+	if writes {
+		failpoint.Hit("reporter.after-call")
 	}
 	return resp, nil
 }
@@ -116,31 +127,30 @@ func (h *hub) annotated(ctx context.Context, id int64) (int, error) {
 }
 
 // findCheck looks for our check run of this name whose external id is the
-// check's, or an earlier attempt's that was never finished. It returns 0 when
-// there is none.
-func (h *hub) findCheck(ctx context.Context, sha string, c check) (int64, error) {
+// check's, or an earlier attempt's that was never finished, and returns which. The
+// id is 0 when there is none.
+func (h *hub) findCheck(ctx context.Context, sha string, c check) (id int64, external string, err error) {
 	query := url.Values{
 		"check_name": {c.Name}, "app_id": {fmt.Sprint(h.app.ID())}, "filter": {"all"}, "per_page": {"100"},
 	}
-	var left int64
 	for page := 1; page != 0; {
 		query.Set("page", fmt.Sprint(page))
 		var found github.ListCheckRunsResults
 		resp, err := h.call(ctx, http.MethodGet, h.path("commits/%s/check-runs?%s", sha, query.Encode()), nil, &found)
 		if err != nil {
-			return 0, err
+			return 0, "", err
 		}
 		for _, run := range found.CheckRuns {
 			switch {
 			case run.GetExternalID() == c.ExternalID:
-				return run.GetID(), nil
+				return run.GetID(), c.ExternalID, nil
 			case run.GetStatus() != statusCompleted && sameJob(run.GetExternalID(), c.ExternalID):
-				left = run.GetID()
+				id, external = run.GetID(), run.GetExternalID()
 			}
 		}
 		page = resp.NextPage
 	}
-	return left, nil
+	return id, external, nil
 }
 
 // sameJob says that two external ids are attempts of one job.

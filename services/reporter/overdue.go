@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/litci/litci/pkg/bus"
+	"github.com/litci/litci/pkg/cancellation"
 	"github.com/litci/litci/pkg/flow"
 	"github.com/litci/litci/pkg/verdict"
 )
@@ -29,6 +30,9 @@ const (
 	concluding = 10 * time.Minute
 	// defaultTimeout is the watchers', for jobs that do not say.
 	defaultTimeout = time.Hour
+	// abandoned is how long a launcher may take to end a queued job after somebody asked
+	// for that, before it is taken for gone.
+	abandoned = 2 * time.Minute
 	// enders is how many overdue jobs are ended at once: a pool that dies leaves many.
 	enders = 64
 )
@@ -39,6 +43,8 @@ type expected struct {
 	Due time.Time `json:"due"`
 	// Heard is when somebody spoke of it last; zero while nobody did.
 	Heard time.Time `json:"heard,omitzero"`
+	// Begun says that it is more than queued.
+	Begun bool `json:"begun,omitempty"`
 }
 
 func waitKey(run string, index, attempt int) string {
@@ -83,7 +89,8 @@ func (r *Reporter) hear(ctx context.Context, s flow.Status) error {
 		}
 		before := *e
 		e.Due, e.Heard = latest(e.Due, due), latest(e.Heard, at)
-		return !e.Due.Equal(before.Due) || !e.Heard.Equal(before.Heard)
+		e.Begun = e.Begun || s.State.Rank() > flow.Queued.Rank()
+		return !e.Due.Equal(before.Due) || !e.Heard.Equal(before.Heard) || e.Begun != before.Begun
 	})
 }
 
@@ -166,16 +173,22 @@ func (r *Reporter) endOverdue(ctx context.Context, since time.Time) error {
 	var wait sync.WaitGroup
 	defer wait.Wait()
 	places := make(chan struct{}, enders)
+	now := r.turns.now()
 	for key, data := range waiting {
 		e, err := decode[expected](key, data)
-		if err == nil && r.turns.now().Before(latest(e.Due, since.Add(unheard))) {
+		due := !now.Before(latest(e.Due, since.Add(unheard)))
+		if err == nil && !due && (e.Begun || now.Sub(latest(e.Heard, since)) < abandoned) {
 			continue
 		}
 		places <- struct{}{}
 		wait.Go(func() {
 			defer func() { <-places }()
-			if err == nil {
-				err = r.end(ctx, key, e)
+			switch {
+			case err != nil:
+			case due:
+				err = r.end(ctx, key, e, e.verdict(r.turns.now().UTC()))
+			default:
+				err = r.endCancelled(ctx, key, e, latest(e.Heard, since))
 			}
 			if err != nil && ctx.Err() == nil {
 				// The next sweep tries again.
@@ -186,8 +199,19 @@ func (r *Reporter) endOverdue(ctx context.Context, since time.Time) error {
 	return nil
 }
 
+// endCancelled ends a queued attempt whose end was asked for, where no launcher did:
+// its pool has none any more. heard is when anybody spoke last.
+func (r *Reporter) endCancelled(ctx context.Context, key string, e expected, heard time.Time) error {
+	asked, err := cancellation.Of(ctx, r.bus, e.Job.Run, e.Job.Index, e.Job.Attempt)
+	now := r.turns.now()
+	if err != nil || asked == nil || now.Sub(latest(heard, asked.At)) < abandoned {
+		return err
+	}
+	return r.end(ctx, key, e, flow.ResultOf(e.Job, flow.Cancelled, flow.CauseStopped, asked.Reason, now.UTC()))
+}
+
 // end gives an attempt of which nobody spoke in time its verdict and shows it.
-func (r *Reporter) end(ctx context.Context, key string, e expected) error {
+func (r *Reporter) end(ctx context.Context, key string, e expected, result flow.Result) error {
 	state, err := load[jobState](ctx, r.bus.Runs(), jobKey(e.Job.Run, e.Job.Index))
 	if err != nil {
 		return err
@@ -200,9 +224,9 @@ func (r *Reporter) end(ctx context.Context, key string, e expected) error {
 	default:
 		// The verdict that stands counts, and whoever comes back finds it.
 		var stands flow.Result
-		stands, err = verdict.Settle(ctx, r.bus, e.verdict(r.turns.now().UTC()))
+		stands, err = verdict.Settle(ctx, r.bus, result)
 		if errors.Is(err, verdict.ErrSuperseded) {
-			return r.bus.Runs().Delete(ctx, key)
+			return r.expectNewest(ctx, key, e.Job)
 		}
 		if err == nil {
 			err = r.ended(ctx, stands)
@@ -212,6 +236,20 @@ func (r *Reporter) end(ctx context.Context, key string, e expected) error {
 		return nil
 	}
 	return err
+}
+
+// expectNewest waits for a job's newest attempt in the place of one that gave way.
+// Who raised it may have died before anything was published, and for good.
+func (r *Reporter) expectNewest(ctx context.Context, key string, j flow.Job) error {
+	record, err := verdict.RecordOf(ctx, r.bus, j.Run, j.Index)
+	if err != nil {
+		return err
+	}
+	j.Attempt = record.Attempt
+	if err := r.expect(ctx, j); err != nil {
+		return err
+	}
+	return r.bus.Runs().Delete(ctx, key)
 }
 
 // verdict is the end of an attempt of which nobody spoke in time.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/litci/litci/pkg/bus"
+	"github.com/litci/litci/pkg/cancellation"
 	"github.com/litci/litci/pkg/fakegithub"
 	"github.com/litci/litci/pkg/flow"
 	"github.com/litci/litci/pkg/verdict"
@@ -121,6 +122,78 @@ func TestOverdueJobIsShownOnceGitHubIsBack(t *testing.T) {
 	r.at(t, r.turns.now().Add(time.Minute))
 	if c := w.only(w.shas[2], "ci / unit (0)"); concluded(c) != "failure" || r.waited(t) != 0 {
 		t.Errorf("%s, %d jobs are waited for", concluded(c), r.waited(t))
+	}
+}
+
+// A pool is gone for good, and its jobs were cancelled: nobody but the sweep ends them.
+func TestCancelledJobsOfAPoolThatIsGoneAreEnded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fakegithub.Limits{})
+	r := w.reporter(nil)
+	sha := w.shas[2]
+	plan, jobs := w.plan("a", sha, 4, epoch)
+	r.turns.now = func() time.Time { return epoch }
+	second := after(jobs[3], flow.CausePreempted)
+	hand(t, r, plan, jobs[0], jobs[1], jobs[2], jobs[3], second, flow.StatusOf(jobs[2], flow.Started, epoch.Add(time.Minute)))
+	if n := r.waited(t); n != 4 {
+		t.Errorf("%d attempts are waited for", n)
+	}
+	asked := epoch.Add(10 * time.Minute)
+	request := cancellation.Request{ID: "x", Reason: "Superseded by abc1234.", At: asked}
+	if err := cancellation.Run(t.Context(), r.bus, plan.Run, request); err != nil {
+		t.Fatal(err)
+	}
+	if err := cancellation.Spare(t.Context(), r.bus, plan.Run, 3, 2, asked.Add(time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	hand(t, r, flow.StatusOf(jobs[1], flow.Queued, asked.Add(time.Minute))) // its launcher lives
+	r.at(t, asked.Add(abandoned-time.Second))
+	if c := w.only(sha, "ci / unit (0)"); concluded(c) != "queued" {
+		t.Errorf("%s before its time", concluded(c))
+	}
+	r.at(t, asked.Add(abandoned))
+	if c := w.only(sha, "ci / unit (0)"); concluded(c) != "cancelled" || *c.Output.Title != "Cancelled: Superseded by abc1234." {
+		t.Errorf("%s: %s", concluded(c), *c.Output.Title)
+	}
+	if stands, err := verdict.Of(t.Context(), r.bus, plan.Run, 0, 1); err != nil || stands == nil || stands.Conclusion != flow.Cancelled {
+		t.Errorf("a launcher that comes back finds %+v, %v", stands, err)
+	}
+	for i, want := range map[int]string{1: "queued", 2: "in_progress", 3: "in_progress"} {
+		if c := w.only(sha, jobs[i].Check); concluded(c) != want {
+			t.Errorf("job %d is %s", i, concluded(c))
+		}
+	}
+	r.at(t, asked.Add(time.Minute+abandoned))
+	if c := w.only(sha, "ci / unit (1)"); concluded(c) != "cancelled" {
+		t.Errorf("%s", concluded(c))
+	}
+}
+
+// Who raised an attempt died before its job was published, and for good: somebody
+// still waits for it, and its check ends.
+func TestRaisedAttemptThatWasNeverPublishedIsEnded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fakegithub.Limits{})
+	r := w.reporter(nil)
+	sha := w.shas[2]
+	plan, jobs := w.plan("a", sha, 1, epoch)
+	r.turns.now = func() time.Time { return epoch }
+	hand(t, r, plan, jobs[0], running(jobs[0]))
+	if _, err := bus.Change(t.Context(), r.bus.Runs(), verdict.Key(plan.Run, 0), func(v *verdict.Record) bool {
+		*v = verdict.Record{Attempt: 2, Earlier: after(jobs[0], flow.CausePreempted).Earlier, RaisedAt: epoch}
+		return true
+	}); err != nil {
+		t.Fatal(err)
+	}
+	due := epoch.Add(time.Second + time.Hour + concluding + unheard)
+	r.at(t, due)
+	if c := w.only(sha, "ci / unit (0)"); concluded(c) != "in_progress" || r.waited(t) != 1 {
+		t.Errorf("%s, %d attempts are waited for", concluded(c), r.waited(t))
+	}
+	r.at(t, due.Add(r.QueueTimeout+unheard))
+	c := w.only(sha, "ci / unit (0)")
+	if concluded(c) != "failure" || c.ExternalID != flow.AttemptID(jobs[0].Job, 2) || r.waited(t) != 0 {
+		t.Errorf("%s %s, %d attempts are waited for", c.ExternalID, concluded(c), r.waited(t))
 	}
 }
 

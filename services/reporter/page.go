@@ -17,6 +17,7 @@ import (
 
 	"github.com/litci/litci/pkg/bus"
 	"github.com/litci/litci/pkg/flow"
+	"github.com/litci/litci/pkg/sourcelink"
 )
 
 //go:embed templates
@@ -24,7 +25,8 @@ var templates embed.FS
 
 // Pages serves the report pages: what a run and its jobs came to, with their
 // logs. An address is known only to who was shown it on GitHub: it carries the
-// run's signature. Pages change nothing.
+// run's signature. Pages change nothing. Beside them it serves the sources of jobs
+// whose machines cannot reach the bus, each by a link that is good once.
 type Pages struct {
 	bus      *bus.Bus
 	links    links
@@ -106,6 +108,9 @@ func (p *Pages) handler() http.Handler {
 	mux.HandleFunc("GET /runs/{run}/{signature}/jobs/{index}", p.guard(p.jobPage))
 	mux.HandleFunc("GET /runs/{run}/{signature}/jobs/{index}/log", p.guard(p.logText))
 	mux.HandleFunc("GET /runs/{run}/{signature}/jobs/{index}/events", p.guard(p.events))
+	mux.HandleFunc("GET /runs/{run}/{signature}/jobs/{index}/attempts/{attempt}", p.guard(p.attemptPage))
+	mux.HandleFunc("GET /runs/{run}/{signature}/jobs/{index}/attempts/{attempt}/log", p.guard(p.attemptLog))
+	mux.HandleFunc("GET "+sourcelink.Path+"{secret}", p.source)
 	return mux
 }
 
@@ -207,6 +212,8 @@ type runData struct {
 	Problems   []flow.Problem
 	Notices    []string
 	Why        string
+	// Again says which jobs were tried again.
+	Again string
 }
 
 // pageRow is a line of the run page. Links between pages are relative, so that
@@ -227,9 +234,11 @@ func (p *Pages) runPage(w http.ResponseWriter, r *http.Request) error {
 	data := runData{
 		frame:    frame{Identity: id, Title: s.headline(id.SHA)},
 		Headline: s.headline(id.SHA), Conclusion: conclusion, State: flow.Running, At: view.at(),
-		Problems: slices.Concat(view.errors(), view.warnings()), Notices: s.notices,
+		Problems: slices.Concat(view.errors(), view.warnings()), Notices: s.notices, Again: s.startedAgain(),
 	}
 	switch {
+	case s.lost != "":
+		data.Why = unplanned + s.lost + " " + planAgain
 	case s.gated:
 		data.Why = s.gate
 	case len(s.rows) == 0:
@@ -262,6 +271,7 @@ type jobData struct {
 	RunLink, OwnLink string
 	Live             bool
 	Log              logPart
+	Earlier          []earlierRow
 }
 
 func (p *Pages) jobPage(w http.ResponseWriter, r *http.Request) error {
@@ -279,6 +289,9 @@ func (p *Pages) jobPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	if data.Log, err = p.logPart(r.Context(), job); err != nil {
 		return err
+	}
+	for _, e := range slices.Backward(job.Earlier) {
+		data.Earlier = append(data.Earlier, earlierRow{Earlier: e, What: capital(job.gaveWay(e)), Why: why(e), Path: attemptOf(data.OwnLink, e.Attempt)})
 	}
 	if data.Live {
 		data.Refresh = 10

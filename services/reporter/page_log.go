@@ -37,39 +37,40 @@ type logPart struct {
 // logPart reads the end of a job's log: from the archive once it has its
 // verdict, from the live blocks before.
 func (p *Pages) logPart(ctx context.Context, job jobState) (logPart, error) {
-	var ring lineRing
-	var part logPart
 	if job.concluded() {
 		if job.Log == "" {
-			return part, nil
+			return logPart{}, nil
 		}
-		archive, err := p.bus.Logs().Get(ctx, job.Log)
-		if errors.Is(err, bus.ErrNotFound) {
-			return logPart{Gone: true}, nil
-		}
-		if err != nil {
-			return part, err
-		}
-		defer archive.Close()
-		if _, err := io.Copy(&ring, archive); err != nil {
-			return part, fmt.Errorf("log %s: %w", job.Log, err)
-		}
-	} else {
-		var err error
-		part.Next, err = p.live(ctx, job, func(text string, gap int64) error {
-			if gap > 0 {
-				ring.cut = true
-			}
-			_, err := ring.Write([]byte(text))
-			return err
-		})
-		if err != nil {
-			return part, err
-		}
+		return p.archived(ctx, job.Log)
 	}
-	part.Lines, part.Cut = ring.lines()
-	part.Any = len(part.Lines) > 0
-	return part, nil
+	var ring lineRing
+	next, err := p.live(ctx, job, func(text string, gap int64) error {
+		if gap > 0 {
+			ring.cut = true
+		}
+		_, err := ring.Write([]byte(text))
+		return err
+	})
+	part := ring.part()
+	part.Next = next
+	return part, err
+}
+
+// archived reads the end of a log in the archive.
+func (p *Pages) archived(ctx context.Context, name string) (logPart, error) {
+	archive, err := p.bus.Logs().Get(ctx, name)
+	if errors.Is(err, bus.ErrNotFound) {
+		return logPart{Gone: true}, nil
+	}
+	if err != nil {
+		return logPart{}, err
+	}
+	defer archive.Close()
+	var ring lineRing
+	if _, err := io.Copy(&ring, archive); err != nil {
+		return logPart{}, fmt.Errorf("log %s: %w", name, err)
+	}
+	return ring.part(), nil
 }
 
 // live hands on what the bus holds of a running attempt's log, and returns the
@@ -183,6 +184,11 @@ func (r *lineRing) lines() (lines []string, cut bool) {
 	return r.kept, r.cut
 }
 
+func (r *lineRing) part() logPart {
+	lines, cut := r.lines()
+	return logPart{Lines: lines, Cut: cut, Any: len(lines) > 0}
+}
+
 // logText serves the whole log as plain text: the archive, or what the bus holds
 // while the job runs.
 func (p *Pages) logText(w http.ResponseWriter, r *http.Request) error {
@@ -190,12 +196,9 @@ func (p *Pages) logText(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	header := func() {
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		w.Header().Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", flow.AttemptID(job.Job, job.Attempt)+".log"))
-	}
+	attempt := flow.AttemptID(job.Job, job.Attempt)
 	if !job.concluded() {
-		header()
+		asText(w, attempt)
 		_, err := p.live(r.Context(), job, func(text string, gap int64) error {
 			if gap > 0 {
 				text = fmt.Sprintf("… %d bytes are in the archive once the job has ended\n", gap) + text
@@ -205,7 +208,18 @@ func (p *Pages) logText(w http.ResponseWriter, r *http.Request) error {
 		})
 		return err
 	}
-	archive, err := p.bus.Logs().Get(r.Context(), orElse(job.Log, flow.LogName(job.Job, job.Attempt)))
+	return p.archiveText(w, r, attempt, orElse(job.Log, flow.LogName(job.Job, job.Attempt)))
+}
+
+// asText sets the headers of an attempt's log as plain text.
+func asText(w http.ResponseWriter, attempt string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", attempt+".log"))
+}
+
+// archiveText serves an attempt's log in the archive.
+func (p *Pages) archiveText(w http.ResponseWriter, r *http.Request, attempt, name string) error {
+	archive, err := p.bus.Logs().Get(r.Context(), name)
 	if errors.Is(err, bus.ErrNotFound) {
 		return errNoPage
 	}
@@ -213,7 +227,7 @@ func (p *Pages) logText(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer archive.Close()
-	header()
+	asText(w, attempt)
 	if r.Method == http.MethodHead {
 		return nil
 	}
@@ -267,9 +281,10 @@ func (p *Pages) events(w http.ResponseWriter, r *http.Request) error {
 	ctx, stop := context.WithCancel(r.Context())
 	blocks := make(chan flow.LogBlock)
 	tailed := make(chan error, 1)
+	subject := flow.LogOf(job.Job) // here: the job is replaced below
 	go func() {
 		defer close(blocks)
-		tailed <- bus.Tail(ctx, p.bus, flow.LogOf(job.Job), func(b flow.LogBlock) bool {
+		tailed <- bus.Tail(ctx, p.bus, subject, func(b flow.LogBlock) bool {
 			select {
 			case blocks <- b:
 				return true

@@ -249,6 +249,56 @@ func TestJobPageOfAnEndedJob(t *testing.T) {
 	}
 }
 
+// The logs of attempts that gave way stay readable beside the newest one's.
+func TestPagesOfEarlierAttempts(t *testing.T) {
+	s := newSite(t)
+	second := after(job(1), flow.CausePreempted)
+	second.Earlier[0].Message = "<b>gone</b>"
+	s.state(status(1, flow.Running, ""), second)
+	s.archive("what the first one said\n")
+	page := s.links.jobPath(s.job.Run, 0)
+	_, body := s.get("GET", page)
+	if !strings.Contains(body, `<a href="0/attempts/1">Attempt 1</a>: Preempted after 3m — &lt;b&gt;gone&lt;/b&gt;`) {
+		t.Errorf("%s", body)
+	}
+	_, body = s.get("GET", page+"/attempts/1")
+	for _, want := range []string{
+		"what the first one said\n</pre>", "Preempted after 3m", `href="1/log"`, `href="../../0"`, `href="../../../../` + s.sign(s.job.Run) + `"`,
+	} {
+		if !strings.Contains(body, want) {
+			t.Errorf("lacks %q: %s", want, body)
+		}
+	}
+	if resp, text := s.get("GET", page+"/attempts/1/log"); text != "what the first one said\n" || !strings.Contains(resp.Header.Get("Content-Disposition"), "-a1.log") {
+		t.Errorf("%q, %v", text, resp.Header)
+	}
+	// The newest attempt's page is the job's.
+	if resp, body := s.get("GET", page+"/attempts/2"); resp.Request.URL.Path != page || !strings.Contains(body, "Earlier attempts") {
+		t.Errorf("%s", resp.Request.URL)
+	}
+	for _, wrong := range []string{"/attempts/3", "/attempts/0", "/attempts/01", "/attempts/x", "/attempts/3/log"} {
+		if resp, _ := s.get("GET", page+wrong); resp.StatusCode != 404 {
+			t.Errorf("%s: %d", wrong, resp.StatusCode)
+		}
+	}
+}
+
+func TestReasonsToWaitAreLive(t *testing.T) {
+	s := newSite(t)
+	s.state(job(1), waits(1, 1, "no free slot"))
+	v := s.watch(t.Context(), "", "")
+	if e := v.next(); !strings.Contains(e.data, "Queued: no free slot") {
+		t.Errorf("%+v", e)
+	}
+	s.state(job(1), waits(1, 1, "no free slot"), waits(1, 2, "pool gpu is busy"))
+	if e := v.next(); e.event != "state" || !strings.Contains(e.data, "Queued: pool gpu is busy") {
+		t.Errorf("%+v", e)
+	}
+	if _, body := s.get("GET", s.links.runPath(s.job.Run)); !strings.Contains(body, "Queued: pool gpu is busy") {
+		t.Errorf("%s", body)
+	}
+}
+
 func TestStrangersTextIsShownAndNeverRun(t *testing.T) {
 	s := newSite(t)
 	evil := `</pre><script>alert("x")</script><img src=x onerror=alert(1)>`

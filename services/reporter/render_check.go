@@ -40,6 +40,10 @@ type check struct {
 	Summary     string       `json:"summary"`
 	Text        string       `json:"text,omitempty"`
 	Annotations []annotation `json:"annotations,omitempty"`
+
+	// gone is how an earlier attempt's check run must end before this one is made; nil
+	// where this one goes on in whatever is open.
+	gone *check
 }
 
 // annotation is a remark on lines of a file, in GitHub's shape.
@@ -78,7 +82,7 @@ func renderJob(j jobState, text jobText, url string) check {
 	case j.concluded():
 		c.Status, c.Conclusion = statusCompleted, string(j.Conclusion)
 		c.CompletedAt = instant(j.FinishedAt)
-	case j.State.Rank() <= flow.Queued.Rank():
+	case j.State.Rank() <= flow.Queued.Rank() && j.retried() == nil: // between two attempts it stays in progress
 		c.Status = statusQueued
 	}
 	if began := j.began(); !began.IsZero() {
@@ -91,6 +95,10 @@ func renderJob(j jobState, text jobText, url string) check {
 	c.Summary = cutMarkdown(jobSummary(j, url), maxSummary)
 	if j.concluded() && text.Attempt == j.Attempt {
 		c.Text = jobLog(j, text, url)
+	}
+	if e := j.asked(); e != nil {
+		gone := renderGone(j, *e, url)
+		c.gone = &gone
 	}
 	return c
 }
@@ -113,7 +121,7 @@ func jobTitle(j jobState) string {
 		}
 		return "Timed out"
 	case flow.Cancelled:
-		return orElse(message, "Cancelled")
+		return labelled("Cancelled", message)
 	case flow.Skip:
 		return labelled("Skipped", message)
 	case flow.ActionRequired:
@@ -128,6 +136,12 @@ func jobTitle(j jobState) string {
 		return labelled("Cannot be started", message)
 	case flow.CauseMemory:
 		return labelled("Out of memory", message)
+	case flow.CausePreempted:
+		return labelled("Preempted", message)
+	case flow.CauseNeeds:
+		return labelled("What this job needs did not pass", message)
+	case flow.CauseGivenUp:
+		return labelled("Given up", message)
 	}
 	title := "Failed"
 	if j.ExitCode != nil {
@@ -145,8 +159,17 @@ func jobTitle(j jobState) string {
 func openTitle(j jobState) string {
 	message := oneLine(j.Message)
 	again := ""
-	if j.Attempt > 1 {
-		again = fmt.Sprintf(" (attempt %d)", j.Attempt)
+	if which := j.which(); which != "" {
+		again = " (" + which + ")"
+	}
+	if e := j.retried(); e != nil && j.State.Rank() < flow.Running.Rank() {
+		gone := capital(j.gaveWay(*e)) + ": " + j.which()
+		switch {
+		case message == "":
+			return gone + " is starting"
+		case j.State.Rank() <= flow.Queued.Rank():
+			return gone + " waits: " + message
+		}
 	}
 	switch j.State {
 	case flow.Starting, flow.Started:
@@ -196,6 +219,7 @@ func jobSummary(j jobState, url string) string {
 	if j.Attempt > 1 {
 		line("Attempt", fmt.Sprint(j.Attempt))
 	}
+	b.WriteString(earlierLines(j, url))
 	for _, note := range j.Notes {
 		line("Note", prose(note))
 	}
@@ -279,16 +303,21 @@ func jobLog(j jobState, text jobText, url string) string {
 	}
 	room := maxText - len(link) - 200 // the headings
 	var b strings.Builder
-	if failed(j.Conclusion) && j.Mode != "debug" && len(text.Window) > 0 {
+	windowed := failed(j.Conclusion) && j.Mode != "debug" && len(text.Window) > 0
+	if windowed {
 		fmt.Fprintf(&b, "### Where it failed\n\n%s\n", windowHeading(text))
 		b.WriteString(fenceTail(text.Window, room/2))
 		b.WriteByte('\n')
 	}
-	if len(text.Tail) > 0 && !slices.Equal(text.Tail, text.Window) {
+	if len(text.Tail) > 0 && !(windowed && slices.Equal(text.Tail, text.Window)) {
 		b.WriteString("### Last lines\n\n")
 		b.WriteString(fenceTail(text.Tail, room-b.Len()))
 	}
-	if b.Len() == 0 {
+	switch {
+	// Without an exit code, nobody may have seen what it wrote.
+	case b.Len() == 0 && j.ExitCode != nil && j.Log != "" && j.LogBytes+j.LogDropped == 0:
+		return "It wrote nothing.\n"
+	case b.Len() == 0:
 		return strings.TrimPrefix(link, "\n")
 	}
 	return b.String() + link

@@ -28,6 +28,17 @@ func TestJobCheck(t *testing.T) {
 		}
 		return r
 	}
+	gone := func(attempt int, cause flow.Cause) flow.Earlier {
+		return flow.Earlier{Attempt: attempt, Cause: cause, At: epoch.Add(4*time.Minute + 10*time.Second)}
+	}
+	rerun := func(attempt int) flow.Earlier {
+		return flow.Earlier{Attempt: attempt, Rerun: true, By: "alice", Conclusion: flow.Failure, Cause: flow.CauseExit, At: epoch.Add(time.Minute)}
+	}
+	next := func(attempt int, earlier ...flow.Earlier) flow.Job {
+		j := job(attempt)
+		j.Earlier = earlier
+		return j
+	}
 	desk := status(1, flow.Starting, "")
 	desk.Pool = "gpu-desk"
 	tests := []struct {
@@ -44,7 +55,18 @@ func TestJobCheck(t *testing.T) {
 		{"failed", []any{exit(flow.Failure, flow.CauseExit, "", "E: boom", 1)}, "completed", "failure", "Failed: exit 1 — E: boom"},
 		{"failed without a word", []any{exit(flow.Failure, flow.CauseExit, "exit 141", "", 141)}, "completed", "failure", "Failed: exit 141"},
 		{"over time", []any{job(1), exit(flow.TimedOut, flow.CauseDeadline, "", "", 0)}, "completed", "timed_out", "Timed out after 60m"},
-		{"superseded", []any{exit(flow.Cancelled, flow.CauseStopped, "Superseded by abc1234", "", 0)}, "completed", "cancelled", "Superseded by abc1234"},
+		{"superseded", []any{exit(flow.Cancelled, flow.CauseStopped, "Superseded by abc1234.", "", 0)}, "completed", "cancelled", "Cancelled: Superseded by abc1234."},
+		{"cancelled by somebody", []any{exit(flow.Cancelled, flow.CauseStopped, "Cancelled by alice.", "", 0)}, "completed", "cancelled", "Cancelled by alice."},
+		{"what it needs failed", []any{exit(flow.Skip, flow.CauseNeeds, "build.yml failed.", "", 0)}, "completed", "skipped", "Skipped: build.yml failed."},
+		{"a service gave up", []any{exit(flow.Failure, flow.CauseGivenUp, "The launcher gave up: bad handle.", "", 0)}, "completed", "failure", "Given up: The launcher gave up: bad handle."},
+		{"preempted for good", []any{exit(flow.Failure, flow.CausePreempted, "The provider took the machine back.", "", 0)}, "completed", "failure", "Preempted: The provider took the machine back."},
+		{"preempted, tried again", []any{status(1, flow.Running, ""), next(2, gone(1, flow.CausePreempted))}, "in_progress", "", "Preempted after 4m: attempt 2 of 3 is starting"},
+		{"preempted before it ran", []any{next(2, gone(1, flow.CausePreempted))}, "in_progress", "", "Preempted: attempt 2 of 3 is starting"},
+		{"tried again, waits", []any{status(2, flow.Queued, "no free slot"), next(2, gone(1, flow.CauseInfrastructure))}, "in_progress", "", "Machine failed: attempt 2 of 3 waits: no free slot"},
+		{"tried again, starts", []any{status(2, flow.Starting, "pulling image"), next(2, gone(1, flow.CauseInfrastructure))}, "in_progress", "", "Starting (attempt 2 of 3): pulling image"},
+		{"the last try", []any{next(3, gone(1, flow.CauseInfrastructure), gone(2, flow.CausePreempted))}, "in_progress", "", "Preempted: attempt 3 of 3 is starting"},
+		{"tried again after a re-run", []any{next(3, rerun(1), gone(2, flow.CausePreempted)), status(3, flow.Running, "")}, "in_progress", "", "Running (attempt 3 of 4)"},
+		{"run again by somebody", []any{next(2, rerun(1))}, "queued", "", "Queued (attempt 2)"},
 		{"skipped", []any{exit(flow.Skip, flow.CauseStopped, "no file matched paths", "", 0)}, "completed", "skipped", "Skipped: no file matched paths"},
 		{"infrastructure", []any{exit(flow.Failure, flow.CauseInfrastructure, "image pull failed 3×", "", 0)}, "completed", "failure", "Infrastructure: image pull failed 3×"},
 		{"no capacity", []any{exit(flow.Failure, flow.CauseNoCapacity, "no slot within 60 minutes", "", 0)}, "completed", "failure", "No capacity: no slot within 60 minutes"},
@@ -73,6 +95,30 @@ func TestJobCheckNeverEndsBeforeItBegan(t *testing.T) {
 	c := renderJob(stateOf(r), jobText{}, "")
 	if c.CompletedAt.Before(*c.StartedAt) {
 		t.Errorf("%s before %s", c.CompletedAt, c.StartedAt)
+	}
+}
+
+func TestJobWithoutOutputSaysSo(t *testing.T) {
+	quiet := result(1, flow.Failure, 3)
+	quiet.Log = "log"
+	said := quiet
+	said.LogBytes, said.Tail = 6, []string{"hello"}
+	debug := said
+	debug.Mode, debug.Window = "debug", debug.Tail
+	lost := quiet
+	lost.Cause, lost.ExitCode = flow.CauseInfrastructure, nil
+	for name, test := range map[string]struct {
+		result flow.Result
+		text   string
+	}{
+		"nothing":       {quiet, "It wrote nothing.\n"},
+		"a line":        {said, "### Last lines\n\n```text\nhello\n```\n\n[The full log](http://pages/job) (6 bytes)\n"},
+		"a debug line":  {debug, "### Last lines\n\n```text\nhello\n```\n\n[The full log](http://pages/job) (6 bytes)\n"},
+		"an end unseen": {lost, "[The full log](http://pages/job) (0 bytes)\n"},
+	} {
+		if c := renderJob(stateOf(test.result), textOf(test.result), "http://pages/job"); c.Text != test.text {
+			t.Errorf("%s: %q", name, c.Text)
+		}
 	}
 }
 

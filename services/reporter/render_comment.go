@@ -25,7 +25,7 @@ type pullComment struct {
 func renderComment(repo int64, number int, sha string, views []runView, links links) pullComment {
 	s := sumUp(views, links)
 	status, conclusion := s.verdict()
-	c := pullComment{marker: marker(repo, number), worth: len(s.rows) > 0 || s.gated}
+	c := pullComment{marker: marker(repo, number), worth: len(s.rows) > 0 || s.gated || s.lost != ""}
 	if status == statusCompleted && s.count().open == 0 {
 		c.verdict = string(conclusion)
 	}
@@ -57,9 +57,15 @@ func renderComment(repo int64, number int, sha string, views []runView, links li
 		}
 		b.WriteString("> " + prose(notice) + "\n\n")
 	}
+	if s.lost != "" {
+		b.WriteString(elide(prose(unplanned+s.lost), 2_000) + "\n\n" + planAgain + "\n\n")
+	}
+	if again := s.startedAgain(); again != "" {
+		b.WriteString(again + "\n\n")
+	}
 	if len(s.rows) > 0 {
 		b.WriteString(s.table(url, maxComment/2-b.Len()))
-	} else if !s.gated {
+	} else if !s.gated && s.lost == "" {
 		b.WriteString(elide(orElse(prose(s.reason), "No workflow of this commit wants this event."), 2_000) + "\n")
 	}
 	b.WriteString(s.excerpts(url, maxComment-b.Len()-len(foot)))

@@ -26,11 +26,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"github.com/litci/litci/pkg/bus"
 	"github.com/litci/litci/pkg/flow"
 	"github.com/litci/litci/pkg/ghapp"
+	"github.com/litci/litci/pkg/verdict"
 )
 
 // Reporter is the service.
@@ -38,12 +40,19 @@ type Reporter struct {
 	// QueueTimeout is the launchers' queue deadline; the reporter ends what no
 	// launcher ends well after it.
 	QueueTimeout time.Duration
+	// InfraRetries is how often launchers and watchers try a job again whose machine
+	// failed, where its workflow does not say.
+	InfraRetries int
+	// PoolRetries goes before InfraRetries, by named pool.
+	PoolRetries map[string]int
 
 	bus              *bus.Bus
 	checks, comments App
 	links            links
 	log              *zap.Logger
 	pages            *Pages
+	metrics          *metrics
+	registry         prometheus.Registerer // of Measure; nil counts for nobody
 
 	desk  *desk
 	turns *turns
@@ -70,10 +79,10 @@ const flights = 4
 // New returns a Reporter that serves pages and writes to GitHub: check runs by
 // one App's tokens, comments by the other's.
 func New(b *bus.Bus, checks, comments App, pages *Pages, log *zap.Logger) *Reporter {
-	return &Reporter{
-		QueueTimeout: time.Hour,
+	r := &Reporter{
+		QueueTimeout: time.Hour, InfraRetries: verdict.DefaultInfraRetries,
 
-		bus: b, checks: checks, comments: comments, links: pages.links, log: log, pages: pages,
+		bus: b, checks: checks, comments: comments, links: pages.links, log: log, pages: pages, metrics: newMetrics(),
 		desk: newDesk(flights), looks: newDesk(flights),
 		turns: &turns{
 			kv: b.Runs(), life: rand.Text(), lease: 30 * time.Second, poll: 100 * time.Millisecond, now: time.Now,
@@ -82,6 +91,8 @@ func New(b *bus.Bus, checks, comments App, pages *Pages, log *zap.Logger) *Repor
 		states:     func(ctx context.Context, run string) (map[int]jobState, error) { return jobStates(ctx, b.Runs(), run) },
 		sweepEvery: time.Minute,
 	}
+	r.desk.reserve = checks.Reserve
+	return r
 }
 
 // Run reports until ctx ends, then returns nil with nothing in hand.
@@ -92,6 +103,7 @@ func (r *Reporter) Run(ctx context.Context) error {
 	parts := []func() error{
 		func() error { return r.pages.Run(ctx) },
 		func() error { return r.sweep(ctx) },
+		func() error { return r.countLetters(ctx) },
 		func() error {
 			return bus.Consume(ctx, r.bus, flow.Plans, bus.Consumer{Service: "reporter", Durable: "reporter-plans", Places: places}, r.planned)
 		},
@@ -122,6 +134,15 @@ func (r *Reporter) Run(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// countLetters measures the dead letters of all services, which are nobody's else.
+func (r *Reporter) countLetters(ctx context.Context) error {
+	if r.registry == nil {
+		<-ctx.Done()
+		return nil
+	}
+	return r.bus.MeasureLetters(ctx, r.registry)
+}
+
 // greet tells an operator at once what every report would fail by: a wrong key, a
 // wrong address.
 func (r *Reporter) greet(ctx context.Context) {
@@ -136,7 +157,10 @@ func (r *Reporter) Addr() net.Addr { return r.pages.Addr() }
 // planned learns a run and shows what it has beside jobs. The jobs' own
 // messages show the jobs.
 func (r *Reporter) planned(ctx context.Context, p flow.Plan) error {
-	run, err := bus.Change(ctx, r.bus.Runs(), runKey(p.Run), func(s *runState) bool { return foldPlan(s, p) })
+	run, err := bus.Change(ctx, r.bus.Runs(), runKey(p.Run), func(s *runState) bool {
+		s.Page = r.links.run(p.Run)
+		return foldPlan(s, p)
+	})
 	if err != nil {
 		return fmt.Errorf("plan of %s: %w", p.Run, err)
 	}
@@ -173,26 +197,60 @@ func (r *Reporter) known(ctx context.Context, run runState) error {
 
 // queued learns that an attempt waits to be started.
 func (r *Reporter) queued(ctx context.Context, j flow.Job) error {
+	if j.Options.Retry.Infra == nil {
+		n, own := r.PoolRetries[j.Pool]
+		if !own {
+			n = r.InfraRetries
+		}
+		j.Options.Retry.Infra = &n
+	}
 	if err := r.expect(ctx, j); err != nil {
 		return err
 	}
-	return r.move(ctx, j.Identity, j.Index, j.Attempt > 1, func(s *jobState) bool { return foldJob(s, j) })
+	news := false
+	if _, err := r.learn(ctx, j.Identity, j.Index, func(s *jobState) bool {
+		news = s.Attempt < j.Attempt || s.Attempt == j.Attempt && s.Earlier == nil
+		return foldJob(s, j)
+	}); err != nil {
+		return err
+	}
+	if news {
+		r.metrics.raised(j.Earlier)
+		for _, e := range j.Earlier { // nobody speaks of them any more
+			if err := r.forget(ctx, j.Run, j.Index, e.Attempt); err != nil {
+				return err
+			}
+		}
+	}
+	return r.progress(ctx, j.Identity, j.Index, j.Attempt > 1)
 }
 
-// moved learns that an attempt changed state.
+// moved learns that an attempt changed state. What a queued attempt waits for
+// changes often and stands on the pages; GitHub is not told of it.
 func (r *Reporter) moved(ctx context.Context, s flow.Status) error {
 	if err := r.hear(ctx, s); err != nil {
 		return err
 	}
-	return r.move(ctx, s.Identity, s.Index, s.State.Rank() > flow.Queued.Rank(), func(j *jobState) bool { return foldStatus(j, s) })
+	if _, err := r.learn(ctx, s.Identity, s.Index, func(j *jobState) bool { return foldStatus(j, s) }); err != nil {
+		return err
+	}
+	if s.State.Rank() <= flow.Queued.Rank() {
+		return nil
+	}
+	return r.progress(ctx, s.Identity, s.Index, true)
 }
 
-// move folds a message of progress and shows the job; its commit and pull
-// request too, where they show the change.
-func (r *Reporter) move(ctx context.Context, id flow.Identity, index int, sums bool, fold func(*jobState) bool) error {
-	if _, err := bus.Change(ctx, r.bus.Runs(), jobKey(id.Run, index), fold); err != nil {
-		return fmt.Errorf("job %s: %w", flow.JobID(id.Run, index), err)
+// learn folds a message into what is known of its job.
+func (r *Reporter) learn(ctx context.Context, id flow.Identity, index int, fold func(*jobState) bool) (jobState, error) {
+	state, err := bus.Change(ctx, r.bus.Runs(), jobKey(id.Run, index), fold)
+	if err != nil {
+		return state, fmt.Errorf("job %s: %w", flow.JobID(id.Run, index), err)
 	}
+	return state, nil
+}
+
+// progress shows a job; its commit and pull request too, where they show the change.
+func (r *Reporter) progress(ctx context.Context, id flow.Identity, index int, sums bool) error {
 	errands := []errand{r.jobErrand(id, index, false)}
 	if sums {
 		errands = append(errands, r.summaries(id, false)...)
@@ -220,9 +278,16 @@ func (r *Reporter) ended(ctx context.Context, result flow.Result) error {
 	}); err != nil {
 		return fmt.Errorf("text of %s: %w", result.Job, err)
 	}
-	state, err := bus.Change(ctx, r.bus.Runs(), jobKey(id.Run, result.Index), func(s *jobState) bool { return foldResult(s, result) })
+	first := false
+	state, err := r.learn(ctx, id, result.Index, func(s *jobState) bool {
+		first = !s.past(result.Attempt)
+		return foldResult(s, result)
+	})
 	if err != nil {
-		return fmt.Errorf("verdict of %s: %w", result.Job, err)
+		return err
+	}
+	if first {
+		r.metrics.ended(state)
 	}
 	return r.showEnd(ctx, id, result.Attempt, state)
 }
@@ -241,6 +306,9 @@ func (r *Reporter) showEnd(ctx context.Context, id flow.Identity, attempt int, s
 		return fmt.Errorf("verdict of %s: %w", state.Job, err)
 	}
 	if err == nil {
+		if decides {
+			r.metrics.decided(state, time.Now())
+		}
 		r.log.Info("reported", append(fields(id), zap.String("job", state.Job), zap.Int("attempt", state.Attempt),
 			zap.String("conclusion", string(state.Conclusion)))...)
 	}
@@ -252,6 +320,13 @@ func (r *Reporter) jobErrand(id flow.Identity, index int, verdict bool) errand {
 	key := fmt.Sprintf("post.%s.%d", id.Run, index)
 	return errand{
 		key: key, installation: id.Installation, verdict: verdict, every: r.checkEvery,
+		price: func(ctx context.Context) (ghapp.Cost, error) {
+			state, err := load[jobState](ctx, r.bus.Runs(), jobKey(id.Run, index))
+			if err != nil {
+				return ghapp.Cost{}, err
+			}
+			return r.checkCost(ctx, key, check{ExternalID: flow.AttemptID(state.Job, state.Attempt)})
+		},
 		fly: func(ctx context.Context) error { return r.showCheck(ctx, key, id, r.renderJobCheck(id.Run, index)) },
 	}
 }
@@ -261,6 +336,7 @@ func (r *Reporter) aside(id flow.Identity, name string, render func() check) err
 	key := fmt.Sprintf("post.%s.%s", id.Run, name)
 	return errand{
 		key: key, installation: id.Installation, verdict: true,
+		price: func(ctx context.Context) (ghapp.Cost, error) { return r.checkCost(ctx, key, render()) },
 		fly: func(ctx context.Context) error {
 			return r.showCheck(ctx, key, id, func(context.Context) (check, bool, error) { return render(), true, nil })
 		},
@@ -271,13 +347,18 @@ func (r *Reporter) aside(id flow.Identity, name string, render func() check) err
 func (r *Reporter) summaries(id flow.Identity, verdict bool) []errand {
 	key := "post." + commitKey(id.Repo.ID, id.SHA)
 	errands := []errand{{
-		key: key, installation: id.Installation, verdict: verdict, every: r.sumEvery,
+		key: key, installation: id.Installation, verdict: verdict, every: r.sumEvery, sum: true,
+		price: func(ctx context.Context) (ghapp.Cost, error) {
+			return r.checkCost(ctx, key, check{ExternalID: aggregateID(id.Repo.ID, id.SHA)})
+		},
 		fly: func(ctx context.Context) error { return r.showCheck(ctx, key, id, r.renderCommit(id.Repo.ID, id.SHA)) },
 	}}
 	if id.PullRequest > 0 {
+		key := "post." + pullKey(id.Repo.ID, id.PullRequest)
 		errands = append(errands, errand{
-			key: "post." + pullKey(id.Repo.ID, id.PullRequest), installation: id.Installation, verdict: verdict, every: r.commentEvery,
-			fly: func(ctx context.Context) error { return r.showComment(ctx, id) },
+			key: key, installation: id.Installation, verdict: verdict, every: r.commentEvery, sum: true,
+			price: func(ctx context.Context) (ghapp.Cost, error) { return r.commentCost(ctx, key) },
+			fly:   func(ctx context.Context) error { return r.showComment(ctx, id) },
 		})
 	}
 	return errands

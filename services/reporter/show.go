@@ -9,6 +9,7 @@ import (
 
 	"github.com/litci/litci/pkg/bus"
 	"github.com/litci/litci/pkg/flow"
+	"github.com/litci/litci/pkg/ghapp"
 )
 
 // showCheck makes GitHub show a check run as render gives it. Nothing is sent
@@ -30,7 +31,8 @@ func (r *Reporter) showCheck(ctx context.Context, key string, id flow.Identity, 
 	// While we waited for the turn, the state may have moved on.
 	if want, ok, err = render(ctx); err == nil && ok && (p.Doubt || p.Sent != hashOf(want)) {
 		err = r.writeCheck(ctx, id, &p, want)
-		p.Doubt = err != nil && !refused(err)
+		// What GitHub refused leaves no doubt of itself, only of what came before.
+		p.Doubt = err != nil && (p.Doubt || !refused(err))
 	}
 	if gave := r.turns.give(ctx, key, p); err == nil {
 		err = gave
@@ -47,12 +49,14 @@ func (r *Reporter) writeCheck(ctx context.Context, id flow.Identity, p *post, wa
 	if err != nil {
 		return err
 	}
-	if p.Final && p.ExternalID != want.ExternalID {
-		// A finished attempt keeps its check run; the next one gets its own.
-		p.ID, p.Sent, p.Final = 0, "", false
+	if err = r.yield(ctx, h, p, want); err != nil {
+		return err
 	}
 	if p.ID == 0 && p.Doubt {
-		if p.ID, err = h.findCheck(ctx, id.SHA, want); err != nil {
+		if p.ID, p.ExternalID, err = h.findCheck(ctx, id.SHA, want); err != nil {
+			return err
+		}
+		if err = r.yield(ctx, h, p, want); err != nil {
 			return err
 		}
 	}
@@ -67,6 +71,32 @@ func (r *Reporter) writeCheck(ctx context.Context, id flow.Identity, p *post, wa
 	}
 	p.ExternalID, p.Sent, p.Final = want.ExternalID, hashOf(want), want.Status == statusCompleted
 	return nil
+}
+
+// yield makes room for another attempt's check run, where the one that GitHub has
+// keeps its own: it is finished, or somebody wanted another attempt after it.
+func (r *Reporter) yield(ctx context.Context, h *hub, p *post, want check) error {
+	if p.ID == 0 || p.ExternalID == want.ExternalID {
+		return nil
+	}
+	if !p.Final && want.gone != nil && !behind(p.ExternalID, want.gone.ExternalID) {
+		// Its own verdict comes too late.
+		if err := h.updateCheck(ctx, p.ID, *want.gone, nil); err != nil {
+			return err
+		}
+		p.Final = true
+	}
+	if p.Final {
+		p.ID, p.ExternalID, p.Sent, p.Final = 0, "", "", false
+	}
+	return nil
+}
+
+// behind says that a is a later attempt than b.
+func behind(a, b string) bool {
+	_, _, attemptA, okA := flow.ParseAttemptID(a)
+	_, _, attemptB, okB := flow.ParseAttemptID(b)
+	return okA && okB && attemptA > attemptB
 }
 
 func (r *Reporter) sendCheck(ctx context.Context, h *hub, sha string, p *post, want check) error {
@@ -102,6 +132,33 @@ func (r *Reporter) sendCheck(ctx context.Context, h *hub, sha string, p *post, w
 	return nil
 }
 
+// checkCost is what showing a check run will ask of GitHub; of the check only what
+// tells it apart and its annotations count.
+func (r *Reporter) checkCost(ctx context.Context, key string, want check) (ghapp.Cost, error) {
+	p, err := r.turns.read(ctx, key)
+	if err != nil {
+		return ghapp.Cost{}, err
+	}
+	more := max(0, len(want.Annotations)-1) / maxAnnotations
+	if p.ID != 0 && (!p.Final || p.ExternalID == want.ExternalID) {
+		return ghapp.Cost{Reads: min(len(want.Annotations), 1), Writes: 1 + more}, nil
+	}
+	cost := ghapp.Cost{Creations: 1, Writes: more}
+	if p.Doubt {
+		cost.Reads = 1
+	}
+	return cost, nil
+}
+
+// commentCost is what showing a comment will ask of GitHub.
+func (r *Reporter) commentCost(ctx context.Context, key string) (ghapp.Cost, error) {
+	p, err := r.turns.read(ctx, key)
+	if err != nil || p.ID != 0 {
+		return ghapp.Cost{Writes: 1}, err
+	}
+	return ghapp.Cost{Reads: 1, Creations: 1}, nil
+}
+
 // showComment makes the pull request's comment show its head's runs. The
 // comment is a courtesy: where GitHub refuses it (a locked conversation, a
 // missing permission), that is logged once and the checks stay the report.
@@ -122,7 +179,8 @@ func (r *Reporter) showComment(ctx context.Context, id flow.Identity) error {
 	defer cancel()
 	if want, ok, err = r.renderPull(ctx, id); err == nil && ok && (p.Doubt || p.Sent != hashOf(want.body)) {
 		err = r.writeComment(ctx, id, &p, want)
-		p.Doubt = err != nil && !refused(err)
+		// What GitHub refused leaves no doubt of itself, only of what came before.
+		p.Doubt = err != nil && (p.Doubt || !refused(err))
 	}
 	if gave := r.turns.give(ctx, key, p); err == nil {
 		err = gave

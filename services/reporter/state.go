@@ -30,6 +30,8 @@ func pullKey(repo int64, number int) string   { return fmt.Sprintf("pull.%d.%d",
 type runState struct {
 	Plan *flow.Plan   `json:"plan,omitempty"`
 	End  *flow.Result `json:"end,omitempty"`
+	// Page is the address of the run's page: only the reporter can sign it.
+	Page string `json:"page,omitempty"`
 }
 
 func (r runState) known() bool { return r.Plan != nil || r.End != nil }
@@ -107,6 +109,14 @@ func (r runState) warnings() []flow.Problem {
 	return found
 }
 
+// lost says why the run was never planned: a service gave up.
+func (r runState) lost() string {
+	if r.Plan != nil || r.End == nil || r.End.Cause != flow.CauseGivenUp {
+		return ""
+	}
+	return orElse(r.End.Message, "a service gave up")
+}
+
 // gated says that the run waits for somebody's approval.
 func (r runState) gated() bool { return r.End != nil && r.End.Cause == flow.CauseGate }
 
@@ -128,6 +138,12 @@ type jobState struct {
 	Machine  string `json:"machine,omitempty"`
 	// Optional jobs may fail.
 	Optional bool `json:"optional,omitempty"`
+	// Earlier are the attempts that gave way to this one, oldest first, and Retry what
+	// the workflow has tried again; nil until the attempt's own message came.
+	Earlier []flow.Earlier `json:"earlier,omitzero"`
+	Retry   flow.Retry     `json:"retry,omitzero"`
+	// Ran is when attempts were first seen running, those that gave way too.
+	Ran map[int]time.Time `json:"ran,omitempty"`
 	// Executor and Host are where it was started.
 	Executor string `json:"executor,omitempty"`
 	Host     string `json:"host,omitempty"`
@@ -136,14 +152,16 @@ type jobState struct {
 	Mode           string     `json:"mode,omitempty"`
 	TimeoutMinutes int        `json:"timeout_minutes,omitempty"`
 	State          flow.State `json:"state,omitempty"`
-	// Message is what the message of the highest rank said.
-	Message string `json:"message,omitempty"`
+	// Message is what the newest message of the highest rank said, at MessageAt.
+	Message   string    `json:"message,omitempty"`
+	MessageAt time.Time `json:"message_at,omitzero"`
 	// Notes are kept sorted, so that the order of messages does not show.
 	Notes    []string  `json:"notes,omitempty"`
 	QueuedAt time.Time `json:"queued_at,omitzero"`
-	// RunningAt is when the script was seen running, BeganAt when the result says it began.
-	RunningAt time.Time `json:"running_at,omitzero"`
-	BeganAt   time.Time `json:"began_at,omitzero"`
+	// ReceivedAt is when the webhook came; known once the job's own message came.
+	ReceivedAt time.Time `json:"received_at,omitzero"`
+	// BeganAt is when the result says that the script began.
+	BeganAt time.Time `json:"began_at,omitzero"`
 
 	// Conclusion is empty until the attempt's result came; then it is final.
 	Conclusion flow.Conclusion `json:"conclusion,omitempty"`
@@ -170,7 +188,7 @@ func (j jobState) began() time.Time {
 	if !j.BeganAt.IsZero() {
 		return j.BeganAt
 	}
-	return j.RunningAt
+	return j.Ran[j.Attempt]
 }
 
 // took is how long the script ran; false where it did not run or is not done.

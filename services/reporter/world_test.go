@@ -25,11 +25,14 @@ import (
 	"github.com/litci/litci/pkg/ghapp"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// nats.go's object store may leave this one waiting for a channel that it has set to nil.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/nats-io/nats.go/jetstream.(*jetStream).resetPendingAcksOnReconnect"))
+}
 
 // world is a real bus and a GitHub with one repository and one pull request.
 type world struct {
-	t      *testing.T
+	t      testing.TB
 	server *embedded.Server
 	hub    *fakegithub.Server
 	url    string
@@ -37,6 +40,8 @@ type world struct {
 	// shas are commits of the repository, old to new.
 	shas []string
 	pull int
+	// budgets are what the installation may spend; nil is the default.
+	budgets *ghapp.Budgets
 
 	mu      sync.Mutex
 	changed chan struct{} // closed at the next request's end
@@ -57,6 +62,11 @@ func newWorld(t *testing.T, limits fakegithub.Limits) *world {
 // nil is all that litci asks for.
 func newWorldGranting(t *testing.T, limits fakegithub.Limits, permissions map[string]string) *world {
 	t.Helper()
+	return newWorldOf(t, fakegithub.Config{Limits: limits, Permissions: permissions})
+}
+
+func newWorldOf(t testing.TB, cfg fakegithub.Config) *world {
+	t.Helper()
 	w := &world{t: t, server: bustest.Server(t), changed: make(chan struct{})}
 	dir := t.TempDir()
 	w.git(dir, "init", "-q", "-b", "main")
@@ -74,9 +84,8 @@ func newWorldGranting(t *testing.T, limits fakegithub.Limits, permissions map[st
 		t.Fatal(err)
 	}
 	w.key = fakegithub.EncodeKey(key)
-	if w.hub, err = fakegithub.New(fakegithub.Config{
-		AppID: appID, PrivateKey: key, Limits: limits, Permissions: permissions,
-	}); err != nil {
+	cfg.AppID, cfg.PrivateKey = appID, key
+	if w.hub, err = fakegithub.New(cfg); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = w.hub.Close() })
@@ -121,7 +130,12 @@ func (w *world) tell() {
 // await returns once ok is true of GitHub's state; it looks after every request.
 func (w *world) await(what string, ok func(fakegithub.State) bool) fakegithub.State {
 	w.t.Helper()
-	limit := time.NewTimer(30 * time.Second)
+	return w.awaitFor(30*time.Second, what, ok)
+}
+
+func (w *world) awaitFor(d time.Duration, what string, ok func(fakegithub.State) bool) fakegithub.State {
+	w.t.Helper()
+	limit := time.NewTimer(d)
 	defer limit.Stop()
 	for {
 		w.mu.Lock()
@@ -157,7 +171,7 @@ func (w *world) reporterOn(b *bus.Bus, transport http.RoundTripper) *Reporter {
 	if transport == nil {
 		transport = own
 	}
-	checks, comments, err := newApps(ghapp.Config{BaseURL: w.url, AppID: appID, PrivateKey: w.key, Transport: transport})
+	checks, comments, err := newApps(ghapp.Config{BaseURL: w.url, AppID: appID, PrivateKey: w.key, Transport: transport, Budgets: w.budgets})
 	if err != nil {
 		w.t.Fatal(err)
 	}

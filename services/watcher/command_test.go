@@ -37,7 +37,7 @@ func TestParseCommand(t *testing.T) {
 
 func lines(masks []string, log string) []string {
 	var got []string
-	p := newPipeline(masks, func(line string) { got = append(got, line) })
+	p := newPipeline(newMasker(masks), func(line string) { got = append(got, line) })
 	p.write([]byte(log))
 	p.flush()
 	return got
@@ -93,7 +93,7 @@ func TestPipelineDoesNotStoreALongMask(t *testing.T) {
 
 func TestPipelineNotesStandOnLinesOfTheirOwn(t *testing.T) {
 	var got []string
-	p := newPipeline(nil, func(line string) { got = append(got, line) })
+	p := newPipeline(newMasker(nil), func(line string) { got = append(got, line) })
 	p.write([]byte("half a line"))
 	p.note("[a note]")
 	p.write([]byte("the rest\n"))

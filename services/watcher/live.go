@@ -47,13 +47,16 @@ func (l *live) add(ctx context.Context, line string, behind bool) {
 	l.pending = append(l.pending, line...)
 }
 
-// send publishes what is pending.
+// send publishes what is pending. Thousands of jobs are quiet most of the time, so
+// the room is given back.
 func (l *live) send(ctx context.Context, behind bool) {
 	if len(l.pending) > 0 && !behind {
 		l.publish(ctx, false)
 	}
 	l.offset += int64(len(l.pending))
-	l.pending = l.pending[:0]
+	if l.pending = l.pending[:0]; !behind {
+		l.pending = nil
+	}
 }
 
 // end publishes what is pending and says that it was the last.

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -25,12 +26,9 @@ const (
 // masker hides secrets in text: values as given, and as base64, hexadecimal, JSON
 // and URLs would write them.
 type masker struct {
-	// forms are what is looked for, by their first four bytes, the longest first.
-	forms map[[4]byte][]string
-	known map[string]struct{}
-	// begins has a bit for each pair of first bytes, a quick no for most positions.
-	begins  []uint64
-	longest int
+	*secrets
+	// shared says that others look for the same, so that adding makes a copy.
+	shared bool
 
 	// carry is the end of a long line's last piece, in which a secret may begin; the
 	// first covered bytes of it belong to one that was found already.
@@ -38,17 +36,47 @@ type masker struct {
 	covered int
 }
 
+// secrets are what is looked for.
+type secrets struct {
+	// forms are what is looked for, by their first four bytes, the longest first.
+	forms map[[4]byte][]string
+	known map[string]struct{}
+	// begins has a bit for each pair of first bytes, a quick no for most positions.
+	begins  []uint64
+	longest int
+}
+
 func newMasker(values []string) *masker {
-	m := &masker{forms: map[[4]byte][]string{}, known: map[string]struct{}{}}
+	m := &masker{secrets: &secrets{forms: map[[4]byte][]string{}, known: map[string]struct{}{}}}
 	for _, v := range values {
 		m.add(v)
 	}
 	return m
 }
 
+// fork returns a masker that hides the same, for another text. Thousands of them
+// take the room of one as long as they add nothing.
+func (m *masker) fork() *masker { return &masker{secrets: m.secrets, shared: true} }
+
+// hide hides secrets in a text that stands apart from the one in hand.
+func (m *masker) hide(text string) string { return m.fork().apply(text, false) }
+
+// own makes the secrets this masker's alone.
+func (m *masker) own() {
+	if !m.shared {
+		return
+	}
+	s := &secrets{forms: make(map[[4]byte][]string, len(m.forms)), known: maps.Clone(m.known), begins: slices.Clone(m.begins), longest: m.longest}
+	for key, forms := range m.forms {
+		s.forms[key] = slices.Clone(forms)
+	}
+	m.secrets, m.shared = s, false
+}
+
 // add hides a value from now on. Values of several lines are hidden line by line,
 // and as a whole where an encoding makes one line of them.
 func (m *masker) add(value string) {
+	m.own()
 	value = strings.Trim(value, "\r\n")
 	if strings.ContainsAny(value, "\r\n") {
 		m.addEncoded(value)

@@ -12,8 +12,8 @@ type pipeline struct {
 	emit          func(line string)
 }
 
-func newPipeline(masks []string, emit func(line string)) *pipeline {
-	return &pipeline{masker: newMasker(masks), emit: emit}
+func newPipeline(masks *masker, emit func(line string)) *pipeline {
+	return &pipeline{masker: masks, emit: emit}
 }
 
 // write takes the next bytes of the log.

@@ -1,27 +1,32 @@
 // Package watcher follows started jobs to their end.
 //
 //	in   flow.States   started, with the handle that finds the job
-//	out  flow.States   running
+//	out  flow.States   running, and what keeps a job from it
 //	     flow.LogOf    the log while it grows, clean and without secrets
-//	     flow.Results  how the job ended, once per attempt
+//	     flow.Results  how the job ended, once per job that nobody runs again
+//	     flow.Jobs     the next attempt of a job that its machine failed
 //
 // A watcher holds the message for as long as the job lives, so the job of a
 // watcher that dies goes to another one, which reads the log again from its
 // beginning. The log's archive is in the object store before the verdict is
 // recorded, and the verdict is recorded before it is published.
+//
+// Who asks for a job's end leaves a request (pkg/cancellation); the watcher that
+// holds the job makes its executor end it, and gives the verdict.
 package watcher
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"github.com/litci/litci/pkg/bus"
+	"github.com/litci/litci/pkg/cancellation"
 	"github.com/litci/litci/pkg/executor"
 	"github.com/litci/litci/pkg/flow"
 	"github.com/litci/litci/pkg/verdict"
@@ -41,12 +46,30 @@ type Options struct {
 	Poll, MaxPoll time.Duration
 	// Live is the time between live blocks while a log grows; default 250 ms.
 	Live time.Duration
+	// Tell is the least time between two messages of what a job waits for at its
+	// executor; default 5 s.
+	Tell time.Duration
 	// Grace is what a job gets to end by itself when it is stopped, default 10 s;
-	// Slack how long behind timeout and grace the watcher trusts the executor to
-	// enforce its own deadline, default 60 s.
-	Grace, Slack time.Duration
+	// Force how long behind that grace a cancelled job gets its verdict even though it
+	// may still run, default 20 s; Slack how long behind timeout and grace the watcher
+	// trusts the executor to enforce its own deadline, default 60 s.
+	Grace, Force, Slack time.Duration
+	// Lost is how long an executor must know nothing of a job before the job is lost,
+	// and tried again: an executor that has just started itself may not know its jobs
+	// yet. Default 15 s.
+	Lost time.Duration
+	// Patience is how long a job may be at its executor without beginning, where the
+	// workflow's queue timeout does not say; default 60 min.
+	Patience time.Duration
+	// InfraRetries is how often a job is tried again whose machine failed, where the
+	// workflow does not say; zero is never.
+	InfraRetries int
+	// Jobs is how many jobs one watcher follows; others follow the rest. Default 12,000.
+	Jobs int
 	// HeadBytes and TailBytes are what is kept of a large log; default 32 MiB each.
 	HeadBytes, TailBytes int64
+	// Metrics registers what the watcher counts; nil counts for nobody.
+	Metrics prometheus.Registerer
 }
 
 func (o Options) withDefaults() Options {
@@ -58,8 +81,15 @@ func (o Options) withDefaults() Options {
 	set(&o.Poll, 100*time.Millisecond)
 	set(&o.MaxPoll, 2*time.Second)
 	set(&o.Live, 250*time.Millisecond)
+	set(&o.Tell, 5*time.Second)
 	set(&o.Grace, 10*time.Second)
+	set(&o.Force, 20*time.Second)
 	set(&o.Slack, 60*time.Second)
+	set(&o.Lost, 15*time.Second)
+	set(&o.Patience, 60*time.Minute)
+	if o.Jobs <= 0 {
+		o.Jobs = maxJobs
+	}
 	if o.HeadBytes <= 0 {
 		o.HeadBytes = headBytes
 	}
@@ -70,8 +100,8 @@ func (o Options) withDefaults() Options {
 }
 
 const (
-	// maxJobs is how many jobs one watcher follows; others follow the rest.
-	maxJobs = 5_000
+	// maxJobs is measured: see BenchmarkTenThousandJobs.
+	maxJobs = 12_000
 	// giveUp is as long as the stream keeps a status: its age says nothing, since jobs
 	// may run for days.
 	giveUp = 7 * 24 * time.Hour
@@ -88,50 +118,64 @@ type Watcher struct {
 	executor executor.Executor
 	options  Options
 	log      *zap.Logger
+	board    cancellation.Board
+	retries  *prometheus.CounterVec
+	jobs     *prometheus.GaugeVec
+	// masks are the values that no log may show; jobs add their own to a copy.
+	masks *masker
 	// buffers are for reading logs: thousands of jobs read a few at a time.
 	buffers *sync.Pool
 }
 
 // New returns a Watcher that follows the jobs of an executor.
 func New(b *bus.Bus, e executor.Executor, options Options, log *zap.Logger) *Watcher {
-	return &Watcher{
-		bus: b, executor: e, options: options.withDefaults(), log: log,
+	w := &Watcher{
+		bus: b, executor: e, options: options.withDefaults(), log: log, masks: newMasker(options.Masks),
 		buffers: &sync.Pool{New: func() any { return new([readSize]byte) }},
+		retries: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "litci_retries_total", Help: "Attempts that litci itself raised, by pool and what ended the one before.",
+			ConstLabels: prometheus.Labels{"pool": options.Pool},
+		}, []string{"cause"}),
+		jobs: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "litci_jobs", Help: "Jobs that a watcher follows, by pool and state (starting, running, stopping).",
+			ConstLabels: prometheus.Labels{"pool": options.Pool},
+		}, []string{"state"}),
 	}
+	for _, state := range []string{jobStarting, jobRunning, jobStopping} {
+		w.jobs.WithLabelValues(state) // shown as 0 before the first
+	}
+	for _, cause := range []flow.Cause{flow.CausePreempted, flow.CauseInfrastructure, flow.CauseExit} {
+		w.retries.WithLabelValues(string(cause))
+	}
+	if options.Metrics != nil {
+		options.Metrics.MustRegister(w.retries, w.jobs)
+	}
+	return w
 }
 
 // Run follows jobs until ctx ends, then gives back those in hand and returns nil.
 func (w *Watcher) Run(ctx context.Context) error {
-	consumer := bus.Consumer{Service: "watcher", Pool: w.options.Pool, Hold: true, Places: maxJobs, GiveUp: giveUp}
-	return bus.Consume(ctx, w.bus, flow.States, consumer, w.watch)
+	following, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() { defer close(ended); w.board.Run(following, w.bus) }()
+	defer func() { cancel(); <-ended }()
+	return bus.Consume(ctx, w.bus, flow.States, bus.Consumer{
+		Service: "watcher", Pool: w.options.Pool, Hold: true, Places: w.options.Jobs, GiveUp: giveUp,
+		LastWord: bus.LastWord(w.lastWord),
+	}, w.watch)
 }
 
-// watch follows one job and publishes its verdict.
+// watch follows one job and publishes its verdict. Thousands of goroutines wait in
+// here, so what is done once stands in functions of its own: their stacks stay small.
 func (w *Watcher) watch(ctx context.Context, status flow.Status) error {
 	if status.State != flow.Started {
 		return nil
 	}
-	stands, err := verdict.Of(ctx, w.bus, status.Run, status.Index, status.Attempt)
-	if errors.Is(err, verdict.ErrSuperseded) {
-		return nil
-	}
-	if err != nil {
+	f, done, err := w.take(ctx, &status)
+	if f == nil || err != nil {
 		return err
 	}
-	if stands != nil {
-		// It may have been recorded and not sent.
-		return bus.Publish(ctx, w.bus, flow.Results, *stands)
-	}
-	var handle executor.Handle
-	if err := json.Unmarshal(status.Handle, &handle); err != nil {
-		result := resultOf(status, ending{flow.Failure, flow.CauseInfrastructure, "the job's handle cannot be read"}, time.Now().UTC())
-		if err := verdict.Publish(ctx, w.bus, result); err != nil {
-			return err
-		}
-		return bus.Drop(fmt.Errorf("handle of %s: %w", status.Job, err))
-	}
-	f := w.follower(status, handle)
-	defer f.archive.close()
+	defer done()
 	state, err := f.follow(ctx)
 	if err != nil {
 		return err
@@ -139,91 +183,51 @@ func (w *Watcher) watch(ctx context.Context, status flow.Status) error {
 	return f.conclude(ctx, state)
 }
 
-// conclude stores the log, records the verdict and publishes it, in this order.
-func (f *follower) conclude(ctx context.Context, state executor.State) error {
-	f.pipeline.flush()
-	f.live.end(ctx)
-	finished := state.FinishedAt
-	if finished.IsZero() {
-		finished = time.Now().UTC()
+// take begins to follow a job; it returns nil when there is nothing to follow.
+func (w *Watcher) take(ctx context.Context, status *flow.Status) (f *follower, done func(), err error) {
+	if settled, err := w.settled(ctx, status); settled || err != nil {
+		return nil, nil, err
 	}
-	end := conclude(state, f.timeout)
-	end.message = cutText(f.pipeline.masker.apply(clean([]byte(end.message)), false), maxExcerpt)
-	result := resultOf(f.status, end, finished)
-	result.StartedAt, result.ExitCode = state.StartedAt, state.ExitCode
-	if end.conclusion != flow.Success || f.status.Mode == "debug" {
-		e := f.window.excerpt()
-		result.Tail = e.tail
-		if end.conclusion != flow.Success {
-			result.FirstError, result.Window, result.WindowLine = e.firstError, e.lines, e.line
-		}
+	var handle executor.Handle
+	if err := json.Unmarshal(status.Handle, &handle); err != nil {
+		return nil, nil, bus.Drop(errors.New("the job's handle cannot be read"))
 	}
-	stands, err := verdict.Of(ctx, f.bus, result.Run, result.Index, result.Attempt)
-	if errors.Is(err, verdict.ErrSuperseded) {
+	asked, unwatch := w.board.Watch(status.Run, status.Index, status.Attempt)
+	request, err := cancellation.Of(ctx, w.bus, status.Run, status.Index, status.Attempt)
+	if err != nil {
+		unwatch()
+		return nil, nil, err
+	}
+	f = w.follower(status, handle, asked)
+	f.request = request
+	f.count(jobStarting)
+	return f, func() { unwatch(); f.archive.close(); f.count("") }, nil
+}
+
+// settled tells whether an attempt needs nobody any more, because it has its
+// verdict or gave way to the next one. Whoever saw to that may have crashed before
+// it told the others, so they are told again.
+func (w *Watcher) settled(ctx context.Context, s *flow.Status) (bool, error) {
+	stands, err := verdict.Of(ctx, w.bus, s.Run, s.Index, s.Attempt)
+	switch {
+	case errors.Is(err, verdict.ErrSuperseded):
+		return true, w.resume(ctx, s.Run, s.Index, s.Attempt)
+	case err != nil || stands == nil:
+		return false, err
+	}
+	return true, w.publish(ctx, *stands)
+}
+
+// lastWord gives a job its verdict whose message is given up, so that its check
+// does not wait for ever.
+func (w *Watcher) lastWord(ctx context.Context, status flow.Status, cause error) error {
+	if status.State != flow.Started {
 		return nil
 	}
-	if err != nil {
+	if settled, err := w.settled(ctx, &status); settled || err != nil {
 		return err
 	}
-	// Whoever recorded a verdict stored the log; ours may be shorter by now.
-	if stands == nil {
-		if err := f.store(ctx, &result); err != nil {
-			return err
-		}
-	}
-	result.Notes = append(append(result.Notes, f.status.Notes...), f.notes...)
-	if err := verdict.Publish(ctx, f.bus, result); err != nil {
-		return err
-	}
-	f.log.Info("ended", zap.String("job", f.status.Job), zap.Int("attempt", f.status.Attempt), zap.String("run", f.status.Run),
-		zap.String("delivery", f.status.Delivery), zap.String("repo", f.status.Repo.FullName()), zap.String("sha", f.status.SHA),
-		zap.String("conclusion", string(result.Conclusion)), zap.String("cause", string(result.Cause)))
-	return nil
-}
-
-// store puts the log into the object store. A verdict is worth more than its log:
-// one that cannot be stored is left out, and the check says so.
-func (f *follower) store(ctx context.Context, result *flow.Result) error {
-	name := flow.LogName(f.status.Job, f.status.Attempt)
-	wait := time.Second
-	for try := 1; f.broken == nil; try++ {
-		dropped, err := f.put(ctx, name)
-		if err == nil {
-			result.Log, result.LogBytes, result.LogDropped = name, f.size, dropped+f.dropped
-			return nil
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if f.log.Warn("log cannot be stored", zap.String("job", f.status.Job), zap.Error(err)); try == storeTries {
-			f.broken = err
-			break
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(wait):
-		}
-		wait *= 4
-	}
-	f.notes = append(f.notes, "the log could not be stored")
-	return nil
-}
-
-func (f *follower) put(ctx context.Context, name string) (dropped int64, err error) {
-	log, dropped, err := f.archive.open()
-	if err != nil {
-		return 0, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	return dropped, f.bus.Logs().Put(ctx, name, log)
-}
-
-// resultOf begins the result of a status.
-func resultOf(s flow.Status, end ending, finished time.Time) flow.Result {
-	return flow.Result{
-		Identity: s.Identity, Job: s.Job, Index: s.Index, Attempt: s.Attempt, Check: s.Check,
-		Conclusion: end.conclusion, Cause: end.cause, Message: end.message, FinishedAt: finished, Mode: s.Mode,
-	}
+	why := w.masks.hide(clean([]byte("litci gave up watching this job: " + cause.Error())))
+	end := ending{flow.Failure, flow.CauseGivenUp, cutText(why, maxExcerpt)}
+	return w.settle(ctx, resultOf(&status, end, time.Now().UTC()))
 }

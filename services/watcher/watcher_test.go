@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,10 +23,16 @@ import (
 	"github.com/litci/litci/pkg/verdict"
 )
 
-// TestMain lets the test binary be the supervisor of real jobs.
+// TestMain lets the test binary be the supervisor of real jobs, and a watcher in a
+// process of its own.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 3 && os.Args[1] == "supervise" {
-		os.Exit(local.Supervise(os.Args[2]))
+	if len(os.Args) == 3 {
+		switch os.Args[1] {
+		case "supervise":
+			os.Exit(local.Supervise(os.Args[2]))
+		case "hold":
+			os.Exit(hold(os.Args[2]))
+		}
 	}
 	// nats.go loses this goroutine when the put of a small object is over before it has begun.
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/nats-io/nats.go/jetstream.(*jetStream).resetPendingAcksOnReconnect"))
@@ -33,7 +40,7 @@ func TestMain(m *testing.M) {
 
 // world is a bus and an executor.
 type world struct {
-	t        *testing.T
+	t        testing.TB
 	bus      *bus.Bus
 	executor executor.Executor
 	options  Options
@@ -41,9 +48,13 @@ type world struct {
 
 func setup(t *testing.T, e executor.Executor) *world {
 	t.Parallel()
+	return newWorld(t, e)
+}
+
+func newWorld(t testing.TB, e executor.Executor) *world {
 	return &world{t: t, bus: bustest.New(t), executor: e, options: Options{
 		Dir: t.TempDir(), Poll: time.Millisecond, MaxPoll: 5 * time.Millisecond, Live: time.Millisecond,
-		Grace: 10 * time.Millisecond, Slack: 10 * time.Millisecond, Masks: []string{"given-secret"},
+		Tell: time.Millisecond, Lost: time.Millisecond, Grace: 10 * time.Millisecond, Force: 10 * time.Millisecond, Slack: 10 * time.Millisecond, Masks: []string{"given-secret"},
 	}}
 }
 
@@ -73,7 +84,7 @@ func (w *world) run() (stop func()) {
 	return stop
 }
 
-func started(t *testing.T, h executor.Handle) flow.Status {
+func started(t testing.TB, h executor.Handle) flow.Status {
 	t.Helper()
 	run := flow.RunID(1, 7, "push", t.Name(), "", "")
 	handle, err := json.Marshal(h)
@@ -87,6 +98,61 @@ func started(t *testing.T, h executor.Handle) flow.Status {
 	}
 }
 
+// planned is like started, for the last of four jobs of one workflow whose plan is
+// in the stream.
+func (w *world) planned(options flow.Options) flow.Status {
+	w.t.Helper()
+	return w.plannedWith(func(j *flow.Job) { j.Options = options })
+}
+
+func (w *world) plannedWith(change func(*flow.Job)) flow.Status {
+	w.t.Helper()
+	s := started(w.t, executor.Handle{Executor: "scene", ID: "x"})
+	plan := flow.Plan{Identity: s.Identity}
+	var jobs []flow.Job
+	for i := range s.Index + 1 {
+		job := flow.Job{Identity: s.Identity, Job: flow.JobID(s.Run, i), Index: i, Attempt: 1, Check: s.Check}
+		change(&job)
+		jobs = append(jobs, job)
+		plan.Jobs = append(plan.Jobs, flow.PlannedJob{Job: job.Job, Check: job.Check, Workflow: "ci.yml"})
+	}
+	if err := bus.PublishPlan(w.t.Context(), w.bus, plan, jobs); err != nil {
+		w.t.Fatal(err)
+	}
+	return s
+}
+
+// withHandle is a status of another job at the executor.
+func (w *world) withHandle(s flow.Status, h executor.Handle) flow.Status {
+	w.t.Helper()
+	handle, err := json.Marshal(h)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	s.Handle = handle
+	return s
+}
+
+// scan hands fn every status that is stored.
+func scan(t *testing.T, w *world, fn func(flow.Status)) error {
+	t.Helper()
+	return bus.Scan(t.Context(), w.bus, flow.States, bus.From{}, func(_ bus.Meta, m flow.Status) bool { fn(m); return true })
+}
+
+// attempts are the messages of a job behind its first attempt's.
+func (w *world) attempts(s flow.Status) (all []flow.Job) {
+	w.t.Helper()
+	if err := bus.Scan(w.t.Context(), w.bus, flow.Jobs, bus.From{}, func(_ bus.Meta, j flow.Job) bool {
+		if j.Job == s.Job && j.Attempt > 1 {
+			all = append(all, j)
+		}
+		return true
+	}); err != nil {
+		w.t.Fatal(err)
+	}
+	return all
+}
+
 func (w *world) publish(s flow.Status) {
 	w.t.Helper()
 	if err := bus.Publish(w.t.Context(), w.bus, flow.States.OfPool(w.options.Pool), s); err != nil {
@@ -95,7 +161,7 @@ func (w *world) publish(s flow.Status) {
 }
 
 // await returns the first message of a subject that matches.
-func await[T any](t *testing.T, b *bus.Bus, subject flow.Subject[T], match func(T) bool) T {
+func await[T any](t testing.TB, b *bus.Bus, subject flow.Subject[T], match func(T) bool) T {
 	t.Helper()
 	var found *T
 	err := bus.Tail(t.Context(), b, subject, func(msg T) bool {
@@ -148,6 +214,7 @@ func (w *world) archived(name string) string {
 
 func TestFollowsAJobToItsEnd(t *testing.T) {
 	e := newScene()
+	e.state.Image = "debian@sha256:1234"
 	w := setup(t, e)
 	w.run()
 	s := started(t, executor.Handle{Executor: "scene", ID: "x"})
@@ -156,6 +223,10 @@ func TestFollowsAJobToItsEnd(t *testing.T) {
 	running := await(t, w.bus, flow.States, func(m flow.Status) bool { return m.Job == s.Job && m.State == flow.Running })
 	if running.Handle != nil || !running.At.Equal(e.state.StartedAt) || running.Identity != s.Identity {
 		t.Errorf("running status %+v", running)
+	}
+	notes := []string{"a note", "it ran in debian@sha256:1234"}
+	if !slices.Equal(running.Notes, notes) {
+		t.Errorf("notes of the running job are %q", running.Notes)
 	}
 	e.print("one given-secret\n::add-mask::hunter22\n\x1b[31mtwo hunter22\x1b[0m\r\n")
 	// The log is live while the job runs.
@@ -171,7 +242,7 @@ func TestFollowsAJobToItsEnd(t *testing.T) {
 	if !r.StartedAt.Equal(e.state.StartedAt) || !r.FinishedAt.Equal(e.state.FinishedAt) {
 		t.Errorf("from %s to %s", r.StartedAt, r.FinishedAt)
 	}
-	if r.Window != nil || r.Tail != nil || r.FirstError != "" || !reflect.DeepEqual(r.Notes, []string{"a note"}) {
+	if r.Window != nil || r.Tail != nil || r.FirstError != "" || !slices.Equal(r.Notes, notes) {
 		t.Errorf("result of a green job has %q %q %q", r.Window, r.Tail, r.Notes)
 	}
 	if r.Log != flow.LogName(s.Job, 1) || r.LogBytes != int64(len(want)) || r.LogDropped != 0 || w.archived(r.Log) != want {
@@ -331,7 +402,7 @@ func TestKilledAfterTheVerdictWasRecorded(t *testing.T) {
 	e := newScene()
 	w := setup(t, e)
 	s := started(t, executor.Handle{Executor: "scene", ID: "x"})
-	recorded := resultOf(s, ending{flow.Success, flow.CauseExit, "exit 0"}, time.Now().UTC())
+	recorded := resultOf(&s, ending{flow.Success, flow.CauseExit, "exit 0"}, time.Now().UTC())
 	if _, err := verdict.Settle(t.Context(), w.bus, recorded); err != nil {
 		t.Fatal(err)
 	}
@@ -485,7 +556,7 @@ func TestEndsAJobWhoseHandleCannotBeRead(t *testing.T) {
 	s.Handle = json.RawMessage(`"nonsense"`)
 	w.run()
 	w.publish(s)
-	if r := w.result(s); r.Conclusion != flow.Failure || r.Cause != flow.CauseInfrastructure {
+	if r := w.result(s); r.Conclusion != flow.Failure || r.Cause != flow.CauseGivenUp || r.Message != "litci gave up watching this job: the job's handle cannot be read" {
 		t.Errorf("result %+v", r)
 	}
 	await(t, w.bus, flow.Subject[flow.Status]("dlq.watcher"), func(d flow.Status) bool { return d.Job == s.Job })
@@ -495,6 +566,9 @@ func TestServesItsPool(t *testing.T) {
 	e := newScene()
 	w := setup(t, e)
 	w.options.Pool = "gpu"
+	if err := w.bus.Provision(t.Context(), bus.Provision{Pools: []string{"gpu"}}); err != nil {
+		t.Fatal(err)
+	}
 	s := started(t, executor.Handle{Executor: "scene", ID: "x"})
 	w.run()
 	w.publish(s)
@@ -503,7 +577,9 @@ func TestServesItsPool(t *testing.T) {
 	w.result(s)
 }
 
-func TestFollowsARealJob(t *testing.T) {
+// localExecutor runs real jobs, with the test binary as their supervisor.
+func localExecutor(t *testing.T) *local.Executor {
+	t.Helper()
 	program, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -512,6 +588,11 @@ func TestFollowsARealJob(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return e
+}
+
+func TestFollowsARealJob(t *testing.T) {
+	e := localExecutor(t)
 	w := setup(t, e)
 	tests := map[string]struct {
 		script     string
@@ -537,38 +618,4 @@ func TestFollowsARealJob(t *testing.T) {
 			t.Errorf("%s: %+v with log %q", name, r, w.archived(r.Log))
 		}
 	}
-}
-
-// flood is a log of any length that takes no memory.
-type flood struct {
-	*scene
-	size   int64
-	onRead func(at int64)
-}
-
-func (f *flood) Logs(_ context.Context, _ executor.Handle, from int64) (io.ReadCloser, error) {
-	return io.NopCloser(&floodReader{f, from}), nil
-}
-
-type floodReader struct {
-	*flood
-	at int64
-}
-
-const floodLine = "0123456789 the quick brown fox jumps over the lazy dog and goes on for a while .\n"
-
-func (r *floodReader) Read(p []byte) (int, error) {
-	if r.at >= r.size {
-		return 0, io.EOF
-	}
-	r.onRead(r.at)
-	line := floodLine[r.at%int64(len(floodLine)):]
-	n := 0
-	for n < len(p) && r.at < r.size {
-		got := copy(p[n:], line[:min(int64(len(line)), r.size-r.at)])
-		n += got
-		r.at += int64(got)
-		line = floodLine[r.at%int64(len(floodLine)):]
-	}
-	return n, nil
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
 
@@ -33,11 +34,17 @@ func Server(t testing.TB) *embedded.Server {
 // messages come again after two seconds unless cfg says otherwise.
 func Connect(t testing.TB, s *embedded.Server, cfg bus.Config) *bus.Bus {
 	t.Helper()
+	return Measured(t, s, cfg, nil)
+}
+
+// Measured is Connect with metrics.
+func Measured(t testing.TB, s *embedded.Server, cfg bus.Config, registry prometheus.Registerer) *bus.Bus {
+	t.Helper()
 	if cfg.AckWait == 0 {
 		cfg.AckWait = 2 * time.Second
 	}
 	cfg.URL, cfg.NKey, cfg.InProcess = s.URL(), s.KeyFile, s
-	b, err := bus.Connect(cfg, logger(t), nil)
+	b, err := bus.Connect(cfg, logger(t), registry)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,12 +10,15 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nkeys"
+
+	"github.com/litci/litci/pkg/bus"
 )
 
 // Config says where the server listens and keeps its data.
@@ -37,6 +40,7 @@ type Server struct {
 	// everything, the second only look.
 	KeyFile     string
 	TailKeyFile string
+	addressFile string
 	// Storage is how many bytes the streams may take.
 	Storage int64
 }
@@ -57,7 +61,7 @@ func Start(cfg Config) (*Server, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("nats data: %w", err)
 	}
-	s := &Server{KeyFile: filepath.Join(cfg.Dir, "litci.nk"), TailKeyFile: filepath.Join(cfg.Dir, "tail.nk")}
+	s := &Server{KeyFile: filepath.Join(cfg.Dir, keyName), TailKeyFile: filepath.Join(cfg.Dir, "tail.nk")}
 	if s.lock, err = lock(cfg.Dir); err != nil {
 		return nil, err
 	}
@@ -103,18 +107,22 @@ func (s *Server) start(cfg Config, host string, port int) error {
 		s.server.WaitForShutdown()
 		return fmt.Errorf("nats server does not listen on %s", cfg.Listen)
 	}
+	s.addressFile = filepath.Join(cfg.Dir, addressName)
+	if err := keepAddress(s.addressFile, s.URL()); err != nil {
+		s.server.Shutdown()
+		s.server.WaitForShutdown()
+		return err
+	}
 	return nil
 }
 
-// tailPermissions let a person follow the four subjects and read what streams
-// hold, and change nothing.
+// tailPermissions let a person look on and change nothing.
 func tailPermissions() *server.Permissions {
+	all := bus.Users()
+	tail := all[slices.IndexFunc(all, func(u bus.User) bool { return u.Name == bus.Viewer })]
 	return &server.Permissions{
-		Subscribe: &server.SubjectPermission{Allow: []string{"events.pr", "jobs.>", "results", "dlq.>", "_INBOX.>", "_INBOX_tail.>"}},
-		Publish: &server.SubjectPermission{Allow: []string{
-			"$JS.API.INFO", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.LIST", "$JS.API.STREAM.INFO.*", "$JS.API.CONSUMER.NAMES.*",
-			"$JS.API.CONSUMER.LIST.*", "$JS.API.CONSUMER.INFO.*.*", "$JS.API.STREAM.MSG.GET.*", "$JS.API.DIRECT.GET.>",
-		}},
+		Subscribe: &server.SubjectPermission{Allow: tail.Subscribe},
+		Publish:   &server.SubjectPermission{Allow: tail.Publish},
 	}
 }
 
@@ -173,6 +181,7 @@ func (s *Server) InProcessConn() (net.Conn, error) { return s.server.InProcessCo
 
 // Stop ends the server once everything is on the disk. Clients go first.
 func (s *Server) Stop() {
+	_ = os.Remove(s.addressFile) // one that is left names a server that does not answer
 	s.server.Shutdown()
 	s.server.WaitForShutdown()
 	_ = s.lock.Close() // read only; the lock goes with it

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/litci/litci/pkg/executor"
+	"github.com/litci/litci/pkg/executor/executortest"
 )
 
 // untilTerm runs until it is told to end, and says when it is ready for that.
@@ -44,11 +45,11 @@ func TestLauncherKilledBetweenSteps(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			state := until(t, e, h, executor.Ended)
+			state := executortest.Until(t, e, h, executor.Ended)
 			if state.Reason != executor.ReasonExit || *state.ExitCode != 0 {
 				t.Errorf("state is %+v", state)
 			}
-			if log := output(t, e, h); log != "content\n" {
+			if log := executortest.Output(t, e, h); log != "content\n" {
 				t.Errorf("log is %q", log)
 			}
 			if data, err := os.ReadFile(runs); err != nil || string(data) != "run\n" {
@@ -76,8 +77,8 @@ func TestSupervisorKilledBeforeItsRecord(t *testing.T) {
 	if _, err := e.Start(t.Context(), spec); err != nil {
 		t.Fatal(err)
 	}
-	until(t, e, h, executor.Ended)
-	if log := output(t, e, h); log != "run\n" {
+	executortest.Until(t, e, h, executor.Ended)
+	if log := executortest.Output(t, e, h); log != "run\n" {
 		t.Errorf("log is %q", log)
 	}
 }
@@ -90,12 +91,12 @@ func TestJobOutlivesItsLauncher(t *testing.T) {
 		t.Fatal("the launcher was to die")
 	}
 	h := e.handle(l.ID)
-	until(t, e, h, executor.Running)
-	wait(t, "the script to be ready", func() bool { return output(t, e, h) == "ready\n" })
+	executortest.Until(t, e, h, executor.Running)
+	wait(t, "the script to be ready", func() bool { return executortest.Output(t, e, h) == "ready\n" })
 	if err := e.Stop(t.Context(), h, waitLimit); err != nil {
 		t.Fatal(err)
 	}
-	state := until(t, e, h, executor.Ended)
+	state := executortest.Until(t, e, h, executor.Ended)
 	if state.Reason != executor.ReasonStopped || *state.ExitCode != 5 {
 		t.Errorf("state is %+v", state)
 	}
@@ -123,7 +124,7 @@ func TestDeadlineWithoutAnybody(t *testing.T) {
 	if err != nil || state.Reason != executor.ReasonTimeout || *state.ExitCode != 137 {
 		t.Errorf("state is %+v, %v", state, err)
 	}
-	if pid := firstPID(t, output(t, e, h)); alive(pid) {
+	if pid := firstPID(t, executortest.Output(t, e, h)); alive(pid) {
 		t.Errorf("script %d lives", pid)
 	}
 }
@@ -144,7 +145,7 @@ func TestSupervisorKilledIsLost(t *testing.T) {
 	h := start(t, e, "litci-job", "setsid sleep 1000 &\necho $$ $!\nwait\n")
 	var script, escaped int
 	wait(t, "process ids", func() bool {
-		n, _ := fmt.Sscanf(output(t, e, h), "%d %d\n", &script, &escaped)
+		n, _ := fmt.Sscanf(executortest.Output(t, e, h), "%d %d\n", &script, &escaped)
 		return n == 2
 	})
 	s, err := folder{filepath.Join(e.dir, h.ID)}.status()
@@ -155,7 +156,7 @@ func TestSupervisorKilledIsLost(t *testing.T) {
 		t.Fatal("the job does not run")
 	}
 	kill9(t, s.PID)
-	state := until(t, e, h, executor.Ended)
+	state := executortest.Until(t, e, h, executor.Ended)
 	if state.Reason != executor.ReasonLost || state.ExitCode != nil {
 		t.Errorf("state is %+v", state)
 	}
@@ -163,7 +164,7 @@ func TestSupervisorKilledIsLost(t *testing.T) {
 	if again := start(t, e, h.ID, "setsid sleep 1000 &\necho $$ $!\nwait\n"); again != h {
 		t.Errorf("handle is %+v, want %+v", again, h)
 	}
-	if later := until(t, e, h, executor.Ended); !later.FinishedAt.Equal(state.FinishedAt) {
+	if later := executortest.Until(t, e, h, executor.Ended); !later.FinishedAt.Equal(state.FinishedAt) {
 		t.Errorf("state changed from %+v to %+v", state, later)
 	}
 	if err := e.Remove(t.Context(), h); err != nil {
@@ -175,7 +176,7 @@ func TestSupervisorEndedFromOutside(t *testing.T) {
 	t.Parallel()
 	e := newExecutor(t, nil)
 	h := start(t, e, "litci-job", untilTerm)
-	wait(t, "the script to be ready", func() bool { return output(t, e, h) == "ready\n" })
+	wait(t, "the script to be ready", func() bool { return executortest.Output(t, e, h) == "ready\n" })
 	s, err := folder{filepath.Join(e.dir, h.ID)}.status()
 	if err != nil {
 		t.Fatal(err)
@@ -183,7 +184,7 @@ func TestSupervisorEndedFromOutside(t *testing.T) {
 	if err := unix.Kill(s.PID, unix.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	state := until(t, e, h, executor.Ended)
+	state := executortest.Until(t, e, h, executor.Ended)
 	if state.Reason != executor.ReasonInfrastructure || *state.ExitCode != 5 {
 		t.Errorf("state is %+v", state)
 	}
@@ -212,11 +213,11 @@ setsid bash -c 'trap "" TERM; echo $$; while :; do sleep 1 || :; done' &
 			if err != nil {
 				t.Fatal(err)
 			}
-			state := until(t, e, h, executor.Ended)
+			state := executortest.Until(t, e, h, executor.Ended)
 			if state.Reason != test.reason {
 				t.Errorf("state is %+v", state)
 			}
-			pids := strings.Fields(output(t, e, h))
+			pids := strings.Fields(executortest.Output(t, e, h))
 			if len(pids) != 3 {
 				t.Fatalf("processes are %q", pids)
 			}
@@ -233,7 +234,7 @@ func TestSupervisorsAreReaped(t *testing.T) {
 	t.Parallel()
 	e := newExecutor(t, nil)
 	h := start(t, e, "litci-job", "true\n")
-	until(t, e, h, executor.Ended)
+	executortest.Until(t, e, h, executor.Ended)
 	wait(t, "the supervisor to be reaped", func() bool {
 		e.reap()
 		e.mu.Lock()

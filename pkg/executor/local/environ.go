@@ -2,14 +2,11 @@ package local
 
 import (
 	"bytes"
-	"fmt"
 	"maps"
 	"os"
 	"runtime"
 	"slices"
 	"strings"
-
-	"github.com/litci/litci/pkg/executor"
 )
 
 // defaultPath is used when the bot itself has no PATH.
@@ -17,10 +14,6 @@ const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 
 // goBin is where Go's own installation instructions put it.
 const goBin = "/usr/local/go/bin"
-
-// maxVariable is the kernel's limit for one "name=value" with its final zero byte
-// (MAX_ARG_STRLEN, 32 pages of 4 KiB).
-const maxVariable = 128 << 10
 
 // searchPath is the PATH that jobs get: the bot's own, because the machine's
 // tools are where its operator put them.
@@ -60,21 +53,6 @@ func (e *Executor) environ(f folder, env map[string]string) []string {
 		list = append(list, name+"="+all[name])
 	}
 	return list
-}
-
-// checkEnv refuses what no process could be started with.
-func checkEnv(env map[string]string) error {
-	for name, value := range env {
-		switch {
-		case name == "" || strings.ContainsAny(name, "=\x00"):
-			return &executor.StartError{Message: fmt.Sprintf("the name of environment variable %q is malformed", name)}
-		case strings.Contains(value, "\x00"):
-			return &executor.StartError{Message: fmt.Sprintf("environment variable %s contains a zero byte", name)}
-		case len(name)+len(value)+2 > maxVariable:
-			return &executor.StartError{Message: fmt.Sprintf("environment variable %s is longer than %d KiB", name, maxVariable>>10)}
-		}
-	}
-	return nil
 }
 
 // marker is in the environment of every process of the job and of no other.

@@ -72,8 +72,8 @@ type request struct {
 	At    time.Time     `json:"at"`
 }
 
-// validID holds what is safe as the name of a folder.
-func validID(id string) bool {
+// ValidID holds what is safe as the name of a folder.
+func ValidID(id string) bool {
 	if id == "" || len(id) > maxID || id[0] == '-' {
 		return false
 	}

@@ -29,7 +29,7 @@ func (e *Executor) List(ctx context.Context) ([]executor.Handle, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if !entry.IsDir() || !validID(entry.Name()) {
+		if !entry.IsDir() || !ValidID(entry.Name()) {
 			continue
 		}
 		f := folder{filepath.Join(e.dir, entry.Name())}

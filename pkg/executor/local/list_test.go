@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/litci/litci/pkg/executor"
+	"github.com/litci/litci/pkg/executor/executortest"
 )
 
 func ids(t *testing.T, e *Executor) []string {
@@ -35,9 +36,9 @@ func TestListNamesWhatRunsAndWhatEnded(t *testing.T) {
 		return h
 	}
 	start("running", "sleep 60")
-	until(t, e, start("ended", "true"), executor.Ended)
+	executortest.Until(t, e, start("ended", "true"), executor.Ended)
 	removed := start("removed", "true")
-	until(t, e, removed, executor.Ended)
+	executortest.Until(t, e, removed, executor.Ended)
 	wait(t, "job to be removed", func() bool { return e.Remove(t.Context(), removed) == nil })
 	// What is no job's folder is not listed.
 	for _, name := range []string{"empty", "Not An Id", trashPrefix + "x"} {

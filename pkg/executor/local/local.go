@@ -177,7 +177,7 @@ func (e *Executor) find(h executor.Handle) (folder, error) {
 		return folder{}, fmt.Errorf("job %q belongs to executor %q, not %q", h.ID, h.Executor, Kind)
 	case h.Host != "" && h.Host != e.host:
 		return folder{}, fmt.Errorf("job %s runs on machine %q; this is %q", h.ID, h.Host, e.host)
-	case !validID(h.ID):
+	case !ValidID(h.ID):
 		return folder{}, fmt.Errorf("job id %q is malformed", h.ID)
 	}
 	return folder{filepath.Join(e.dir, h.ID)}, nil

@@ -88,7 +88,7 @@ func TestForksAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	until(t, e, h, executor.Ended)
+	executortest.Until(t, e, h, executor.Ended)
 }
 
 func TestMalformedIDs(t *testing.T) {
@@ -131,8 +131,8 @@ func TestNoDescriptorIsInherited(t *testing.T) {
 	t.Cleanup(func() { unix.Close(fd) })
 	e := newExecutor(t, nil)
 	h := start(t, e, "litci-job", "ls -l /proc/$$/fd\n")
-	until(t, e, h, executor.Ended)
-	log := output(t, e, h)
+	executortest.Until(t, e, h, executor.Ended)
+	log := executortest.Output(t, e, h)
 	if !strings.Contains(log, "/dev/null") || strings.Contains(log, "canary-secret") || strings.Contains(log, runLock+"\n") {
 		t.Errorf("descriptors of the script:\n%s", log)
 	}
@@ -152,10 +152,10 @@ func TestPlaces(t *testing.T) {
 	if h.Host != "desk" {
 		t.Errorf("handle is %+v", h)
 	}
-	state := until(t, e, h, executor.Ended)
+	state := executortest.Until(t, e, h, executor.Ended)
 	at := filepath.Join(e.dir, h.ID)
 	want := fmt.Sprintf("%s/workspace %[1]s/home %[1]s/tmp %[1]s/workspace desk C\n0022\n", at)
-	if log := output(t, e, h); log != want || *state.ExitCode != 0 {
+	if log := executortest.Output(t, e, h); log != want || *state.ExitCode != 0 {
 		t.Errorf("log is %q, want %q; state is %+v", log, want, state)
 	}
 }
@@ -166,7 +166,7 @@ func TestScriptThatCannotBegin(t *testing.T) {
 	e := newExecutor(t, nil)
 	e.bash = filepath.Join(t.TempDir(), "no-bash")
 	h := start(t, e, "litci-job", "true\n")
-	state := until(t, e, h, executor.Ended)
+	state := executortest.Until(t, e, h, executor.Ended)
 	if state.Reason != executor.ReasonInfrastructure || state.ExitCode != nil || state.Message == "" {
 		t.Errorf("state is %+v", state)
 	}

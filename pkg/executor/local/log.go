@@ -103,6 +103,12 @@ func segmentPath(dir string, start int64) string {
 	return filepath.Join(dir, fmt.Sprintf("%020d.log", start))
 }
 
+func segmentStart(name string) (int64, bool) {
+	digits, ok := strings.CutSuffix(name, ".log")
+	start, err := strconv.ParseInt(digits, 10, 64)
+	return start, ok && err == nil && start >= 0
+}
+
 // segment is a file of a log as a reader finds it.
 type segment struct{ start, size int64 }
 
@@ -116,9 +122,8 @@ func segments(dir string) ([]segment, error) {
 	}
 	list := make([]segment, 0, len(entries))
 	for _, entry := range entries {
-		digits, ok := strings.CutSuffix(entry.Name(), ".log")
-		start, err := strconv.ParseInt(digits, 10, 64)
-		if !ok || err != nil {
+		start, ok := segmentStart(entry.Name())
+		if !ok {
 			continue
 		}
 		info, err := entry.Info()

@@ -159,20 +159,6 @@ func (l launcher) run(t *testing.T) error {
 	return nil
 }
 
-// until observes a job until it is in the phase.
-func until(t *testing.T, e *Executor, h executor.Handle, phase executor.Phase) executor.State {
-	t.Helper()
-	var state executor.State
-	wait(t, "job to be "+string(phase), func() bool {
-		var err error
-		if state, err = e.Observe(t.Context(), h); err != nil {
-			t.Fatal(err)
-		}
-		return state.Phase == phase
-	})
-	return state
-}
-
 // waitLimit bounds every wait; it is only reached by what is broken.
 const waitLimit = time.Minute
 
@@ -190,21 +176,6 @@ func wait(t *testing.T, what string, happened func() bool) {
 		case <-tick.C:
 		}
 	}
-}
-
-// output is the log of a job from its beginning.
-func output(t *testing.T, e *Executor, h executor.Handle) string {
-	t.Helper()
-	r, err := e.Logs(t.Context(), h, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	data, err := io.ReadAll(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(data)
 }
 
 // start begins a job of a script.

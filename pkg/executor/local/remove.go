@@ -126,7 +126,7 @@ func (e *Executor) Collect(ctx context.Context, before time.Time) (int, error) {
 			}
 			continue
 		}
-		if !validID(entry.Name()) {
+		if !ValidID(entry.Name()) {
 			continue
 		}
 		done, err := e.collect(folder{path}, before)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/litci/litci/pkg/executor"
+	"github.com/litci/litci/pkg/executor/executortest"
 )
 
 func names(t *testing.T, dir string) []string {
@@ -31,7 +32,7 @@ func TestRemoveLeavesATombstone(t *testing.T) {
 	e := newExecutor(t, nil)
 	script := "mkdir -p a/b/c; touch a/b/c/file; ln -s /etc a/b/link; chmod 555 a/b/c a/b; chmod 0 a\n"
 	h := start(t, e, "litci-job", script)
-	end := until(t, e, h, executor.Ended)
+	end := executortest.Until(t, e, h, executor.Ended)
 	if err := e.Remove(t.Context(), h); err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +78,7 @@ func TestNothingIsBegunWhenCtxHasEnded(t *testing.T) {
 	t.Parallel()
 	e := newExecutor(t, nil)
 	h := start(t, e, "litci-job", "true\n")
-	until(t, e, h, executor.Ended)
+	executortest.Until(t, e, h, executor.Ended)
 	ended, end := context.WithCancel(t.Context())
 	end()
 	if _, err := e.Observe(ended, h); !errors.Is(err, context.Canceled) {
@@ -99,8 +100,8 @@ func TestCollect(t *testing.T) {
 	e := newExecutor(t, nil)
 	old := start(t, e, "litci-old", "true\n")
 	buried := start(t, e, "litci-buried", "true\n")
-	until(t, e, old, executor.Ended)
-	until(t, e, buried, executor.Ended)
+	executortest.Until(t, e, old, executor.Ended)
+	executortest.Until(t, e, buried, executor.Ended)
 	if err := e.Remove(t.Context(), buried); err != nil {
 		t.Fatal(err)
 	}

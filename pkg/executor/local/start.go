@@ -32,10 +32,10 @@ func (e *Executor) Start(ctx context.Context, job executor.Spec) (executor.Handl
 			Message: "the code comes from a fork, and this machine runs no code from forks (its operator can allow it)",
 		}
 	}
-	if !validID(job.ID) {
+	if !ValidID(job.ID) {
 		return executor.Handle{}, fmt.Errorf("job id %q is malformed", job.ID)
 	}
-	if err := checkEnv(job.Env); err != nil {
+	if err := executor.CheckEnv(job.Env); err != nil {
 		return executor.Handle{}, err
 	}
 	f := folder{filepath.Join(e.dir, job.ID)}

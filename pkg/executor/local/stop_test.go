@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/litci/litci/pkg/executor"
+	"github.com/litci/litci/pkg/executor/executortest"
 )
 
 // A request that is on disk holds, even when the process that wrote it died before
@@ -14,12 +15,12 @@ func TestStopWithoutSignal(t *testing.T) {
 	t.Parallel()
 	e := newExecutor(t, nil)
 	h := start(t, e, "litci-job", untilTerm)
-	wait(t, "the script to be ready", func() bool { return output(t, e, h) == "ready\n" })
+	wait(t, "the script to be ready", func() bool { return executortest.Output(t, e, h) == "ready\n" })
 	f := folder{filepath.Join(e.dir, h.ID)}
 	if err := f.write(stopFile, request{Grace: waitLimit, At: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
-	state := until(t, e, h, executor.Ended)
+	state := executortest.Until(t, e, h, executor.Ended)
 	if state.Reason != executor.ReasonStopped || *state.ExitCode != 5 {
 		t.Errorf("state is %+v", state)
 	}
@@ -40,7 +41,7 @@ func TestStopBeforeTheScript(t *testing.T) {
 	if err := l.run(t); err != nil {
 		t.Fatal(err)
 	}
-	state := until(t, e, h, executor.Ended)
+	state := executortest.Until(t, e, h, executor.Ended)
 	if state.Reason != executor.ReasonStopped || state.ExitCode != nil || state.LogSize != 0 {
 		t.Errorf("state is %+v", state)
 	}
@@ -51,19 +52,19 @@ func TestStopTwice(t *testing.T) {
 	t.Parallel()
 	e := newExecutor(t, nil)
 	h := start(t, e, "litci-job", "trap 'echo asked' TERM\necho ready\nexec 2>/dev/null\nwhile :; do sleep 0.02 || :; done\n")
-	wait(t, "the script to be ready", func() bool { return output(t, e, h) == "ready\n" })
+	wait(t, "the script to be ready", func() bool { return executortest.Output(t, e, h) == "ready\n" })
 	if err := e.Stop(t.Context(), h, time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	wait(t, "the script to be asked", func() bool { return output(t, e, h) == "ready\nasked\n" })
+	wait(t, "the script to be asked", func() bool { return executortest.Output(t, e, h) == "ready\nasked\n" })
 	if err := e.Stop(t.Context(), h, 0); err != nil {
 		t.Fatal(err)
 	}
-	state := until(t, e, h, executor.Ended)
+	state := executortest.Until(t, e, h, executor.Ended)
 	if state.Reason != executor.ReasonStopped || *state.ExitCode != 137 {
 		t.Errorf("state is %+v", state)
 	}
-	if log := output(t, e, h); log != "ready\nasked\n" {
+	if log := executortest.Output(t, e, h); log != "ready\nasked\n" {
 		t.Errorf("log is %q", log)
 	}
 }
@@ -73,14 +74,14 @@ func TestGraceIsForTheWholeTree(t *testing.T) {
 	t.Parallel()
 	e := newExecutor(t, nil)
 	h := start(t, e, "litci-job", "bash -c 'trap \"sleep 0.3; echo saved; exit\" TERM; echo ready; while :; do sleep 0.02 || :; done' 2>/dev/null\n")
-	wait(t, "the script to be ready", func() bool { return output(t, e, h) == "ready\n" })
+	wait(t, "the script to be ready", func() bool { return executortest.Output(t, e, h) == "ready\n" })
 	if err := e.Stop(t.Context(), h, waitLimit); err != nil {
 		t.Fatal(err)
 	}
-	if state := until(t, e, h, executor.Ended); state.Reason != executor.ReasonStopped {
+	if state := executortest.Until(t, e, h, executor.Ended); state.Reason != executor.ReasonStopped {
 		t.Errorf("state is %+v", state)
 	}
-	if log := output(t, e, h); log != "ready\nsaved\n" {
+	if log := executortest.Output(t, e, h); log != "ready\nsaved\n" {
 		t.Errorf("log is %q", log)
 	}
 }

@@ -50,11 +50,19 @@ const (
 	isLink
 )
 
-// unpacker writes one archive into a directory.
+// target takes what an archive holds. Names are clean and relative, the folders
+// above them were made before, and none of them is a link.
+type target interface {
+	mkdir(name string) error
+	// file takes a regular file; again says that one of that name was taken before.
+	file(name string, mode os.FileMode, size int64, content io.Reader, again bool) error
+	link(name, to string) error
+}
+
+// unpacker takes one archive apart.
 type unpacker struct {
-	root   *os.Root
+	into   target
 	limits limits
-	own    func(root *os.Root, name string) error
 
 	top   string
 	kinds map[string]kind
@@ -69,13 +77,18 @@ type unpacker struct {
 // out, and left says so, a line for each. Every file and folder is passed to own
 // when it is complete. After any error root holds a part that is to be thrown away.
 func unpack(ctx context.Context, source io.Reader, root *os.Root, lim limits, own func(*os.Root, string) error) (left []string, err error) {
+	return takeApart(ctx, source, rootTarget{root, own}, lim)
+}
+
+// takeApart is unpack for any target.
+func takeApart(ctx context.Context, source io.Reader, into target, lim limits) (left []string, err error) {
 	packed := &counter{Reader: source}
 	unzipped, err := gzip.NewReader(packed)
 	if err != nil {
 		return nil, archiveError(err)
 	}
 	plain := &limited{Reader: unzipped, packed: packed, limits: lim, ctx: ctx}
-	u := &unpacker{root: root, limits: lim, own: own, kinds: map[string]kind{}, links: map[string]string{}}
+	u := &unpacker{into: into, limits: lim, kinds: map[string]kind{}, links: map[string]string{}}
 	archive := tar.NewReader(plain)
 	for {
 		header, err := archive.Next()
@@ -96,7 +109,47 @@ func unpack(ctx context.Context, source io.Reader, root *os.Root, lim limits, ow
 	return u.finish()
 }
 
-// entry writes one entry; links wait for the end.
+// rootTarget is a directory.
+type rootTarget struct {
+	root *os.Root
+	own  func(root *os.Root, name string) error
+}
+
+func (t rootTarget) mkdir(name string) error {
+	if err := t.root.Mkdir(name, 0o755); err != nil {
+		return err
+	}
+	return t.own(t.root, name)
+}
+
+func (t rootTarget) file(name string, mode os.FileMode, _ int64, content io.Reader, again bool) error {
+	if again {
+		if err := t.root.Remove(name); err != nil {
+			return err
+		}
+	}
+	file, err := t.root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(file, content)
+	if closeErr := file.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return err
+	}
+	return t.own(t.root, name)
+}
+
+func (t rootTarget) link(name, to string) error {
+	if err := t.root.Symlink(to, name); err != nil {
+		return err
+	}
+	return t.own(t.root, name)
+}
+
+// entry takes one entry; links wait for the end.
 func (u *unpacker) entry(header *tar.Header, content io.Reader) error {
 	if header.Typeflag == tar.TypeXGlobalHeader {
 		return nil // git puts the commit there
@@ -180,22 +233,18 @@ func (u *unpacker) mkdir(full, name string) error {
 	if err := u.add(full, name, isDir); err != nil {
 		return err
 	}
-	if err := u.root.Mkdir(name, 0o755); err != nil {
-		return writeError(full, err)
-	}
-	return u.own(u.root, name)
+	return writeError(full, u.into.mkdir(name))
 }
 
 // file writes a regular file. Of two with one name the later one counts, as tar
 // does it.
 func (u *unpacker) file(header *tar.Header, name string, content io.Reader) error {
+	again := false
 	switch u.kinds[name] {
 	case isDir, isLink:
 		return refuse(header.Name, "the archive has something else of the same name")
 	case isFile:
-		if err := u.root.Remove(name); err != nil {
-			return writeError(header.Name, err)
-		}
+		again = true
 	}
 	if header.Size > u.limits.bytes {
 		return refuse(header.Name, fmt.Sprintf("the archive is larger than %d bytes", u.limits.bytes))
@@ -207,21 +256,14 @@ func (u *unpacker) file(header *tar.Header, name string, content io.Reader) erro
 	if header.Mode&0o111 != 0 {
 		mode = 0o755
 	}
-	file, err := u.root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
-	if err != nil {
+	err := u.into.file(name, mode, header.Size, content, again)
+	if _, write := errors.AsType[*fs.PathError](err); write {
 		return writeError(header.Name, err)
 	}
-	_, err = io.Copy(file, content)
-	if closeErr := file.Close(); err == nil {
-		err = closeErr
-	}
 	if err != nil {
-		if _, write := errors.AsType[*fs.PathError](err); write {
-			return writeError(header.Name, err)
-		}
 		return archiveError(err)
 	}
-	return u.own(u.root, name)
+	return nil
 }
 
 func (u *unpacker) link(header *tar.Header, name string) error {
@@ -261,11 +303,8 @@ func (u *unpacker) finish() (left []string, err error) {
 			left = append(left, fmt.Sprintf("%q leads out of the workspace, to %q", name, u.links[name]))
 			continue
 		}
-		if err := u.root.Symlink(u.links[name], name); err != nil {
+		if err := u.into.link(name, u.links[name]); err != nil {
 			return nil, writeError(name, err)
-		}
-		if err := u.own(u.root, name); err != nil {
-			return nil, err
 		}
 	}
 	return left, nil
@@ -316,6 +355,9 @@ func refuse(name, why string) error {
 
 // writeError tells a name that no file system takes from a full disk.
 func writeError(name string, err error) error {
+	if err == nil {
+		return nil
+	}
 	if errors.Is(err, unix.ENAMETOOLONG) || errors.Is(err, unix.EILSEQ) || errors.Is(err, unix.EINVAL) {
 		return &executor.StartError{Message: fmt.Sprintf("source archive: entry %q", name), Err: err}
 	}

@@ -69,9 +69,9 @@ try chmod 777 .
 		t.Fatal(err)
 	}
 	h := e.handle(l.ID)
-	state := until(t, e, h, executor.Ended)
+	state := executortest.Until(t, e, h, executor.Ended)
 	want := strconv.Itoa(who.UID) + "\n" + strconv.Itoa(who.GID) + "\n"
-	if log := output(t, e, h); log != want || *state.ExitCode != 0 {
+	if log := executortest.Output(t, e, h); log != want || *state.ExitCode != 0 {
 		t.Errorf("log is %q, want %q; state is %+v", log, want, state)
 	}
 	f := folder{filepath.Join(e.dir, l.ID)}

@@ -21,7 +21,7 @@ import (
 	"github.com/litci/litci/cmd/litci/internal/webhook"
 	"github.com/litci/litci/pkg/config"
 	"github.com/litci/litci/pkg/daemon"
-	"github.com/litci/litci/pkg/executor/local"
+	"github.com/litci/litci/pkg/executor/open"
 	"github.com/litci/litci/pkg/fakegithub"
 	"github.com/litci/litci/services/ingress"
 	"github.com/litci/litci/services/launcher"
@@ -38,8 +38,8 @@ type Options struct {
 	Payload string
 	// Slots is how many jobs run at once.
 	Slots int
-	// Executor is where jobs run.
-	Executor string
+	// Executor is where jobs run; Image is for those that name none.
+	Executor, Image string
 	// Log hears the services.
 	Log *zap.Logger
 	// Progress is where jobs are shown while they run.
@@ -49,7 +49,7 @@ type Options struct {
 }
 
 // stopWithin bounds how long jobs may take to end when the demo does.
-const stopWithin = 15 * time.Second
+const stopWithin = time.Minute
 
 // InputError is a wrong --repo or --payload.
 type InputError struct{ error }
@@ -150,10 +150,16 @@ func (d *Demo) openMesh(ctx context.Context, key []byte, secret string) error {
 		Listen: "127.0.0.1:0", PagesListen: "127.0.0.1:0",
 		GitHubURL: d.address, AppID: appID, PrivateKey: key, WebhookSecrets: []string{secret},
 		NATS: config.NATS{Listen: "127.0.0.1:0", SyncAlways: true, Replicas: 1},
-		Data: filepath.Join(d.dir, "data"), Executor: d.options.Executor, Slots: d.options.Slots,
+		Data: filepath.Join(d.dir, "data"), Executor: d.options.Executor, Docker: config.Docker{Image: d.options.Image}, Slots: d.options.Slots,
 		QueueTimeout: time.Hour, Retention: 24 * time.Hour, LogLevel: "info", LogFormat: "console",
 	}
+	if err := mesh.Alone(cfg.Executor); err != nil {
+		return err
+	}
 	if err := cfg.Validate(append(mesh.Services(), "nats")...); err != nil {
+		return err
+	}
+	if err := mesh.Private(ctx, cfg, d.dir); err != nil {
 		return err
 	}
 	d.config = cfg
@@ -201,7 +207,7 @@ func (d *Demo) NATS() (address, key string) { return d.mesh.Server.URL(), d.mesh
 func (d *Demo) endJobs() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
 	defer cancel()
-	jobs, err := local.Open(d.config, d.options.Log)
+	jobs, err := open.Executor(d.config, nil, d.options.Log)
 	if err != nil {
 		return err
 	}

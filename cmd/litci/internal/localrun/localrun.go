@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/litci/litci/cmd/litci/internal/board"
+	"github.com/litci/litci/cmd/litci/internal/mesh"
 	"github.com/litci/litci/cmd/litci/internal/worktree"
 	"github.com/litci/litci/pkg/bus"
 	"github.com/litci/litci/pkg/flow"
@@ -38,9 +39,10 @@ type Options struct {
 	Event, Branch string
 	// EnvFile holds variables for the jobs, whose values no log shows.
 	EnvFile string
-	// Slots is how many jobs run at once, Executor where.
-	Slots    int
-	Executor string
+	// Slots is how many jobs run at once, Executor where, and Image in what if they do
+	// not say.
+	Slots           int
+	Executor, Image string
 	// LogDir gets a file with each job's log; empty keeps none.
 	LogDir string
 	// Log hears the services.
@@ -57,6 +59,9 @@ type Signals struct{ Gentle, Hard context.Context }
 // no error; a wrong use is a *UseError or a *config.Error.
 func Run(signals Signals, o Options) (*Report, error) {
 	began := time.Now()
+	if err := mesh.Alone(o.Executor); err != nil {
+		return nil, err
+	}
 	if err := o.config("data").Validate("nats", "launcher", "watcher"); err != nil {
 		return nil, err
 	}

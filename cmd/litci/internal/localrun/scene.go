@@ -15,7 +15,7 @@ import (
 	"github.com/litci/litci/pkg/config"
 	"github.com/litci/litci/pkg/daemon"
 	"github.com/litci/litci/pkg/executor"
-	"github.com/litci/litci/pkg/executor/local"
+	executors "github.com/litci/litci/pkg/executor/open"
 	"github.com/litci/litci/pkg/flow"
 	"github.com/litci/litci/services/launcher"
 	"github.com/litci/litci/services/watcher"
@@ -69,7 +69,7 @@ func (s *service) stop() error {
 func (o Options) config(data string) *config.Config {
 	return &config.Config{
 		NATS: config.NATS{Listen: "127.0.0.1:0", Replicas: 1},
-		Data: data, Executor: o.Executor, Slots: o.Slots, LogLevel: "info", LogFormat: "console",
+		Data: data, Executor: o.Executor, Docker: config.Docker{Image: o.Image}, Slots: o.Slots, LogLevel: "info", LogFormat: "console",
 	}
 }
 
@@ -80,7 +80,10 @@ func open(ctx context.Context, o Options, masks []string) (s *scene, err error) 
 		return s, fmt.Errorf("temporary directory: %w", err)
 	}
 	cfg := o.config(filepath.Join(s.dir, "data"))
-	if s.executor, err = local.Open(cfg, o.Log); err != nil {
+	if err := mesh.Private(ctx, cfg, s.dir); err != nil {
+		return s, err
+	}
+	if s.executor, err = executors.Executor(cfg, nil, o.Log); err != nil {
 		return s, err
 	}
 	if s.mesh, err = mesh.Open(ctx, cfg, o.Log, []string{"launcher", "watcher"}); err != nil {

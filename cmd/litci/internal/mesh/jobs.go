@@ -38,8 +38,12 @@ func EndJobs(ctx context.Context, e executor.Executor, grace time.Duration, hard
 }
 
 // RemoveJobs removes the ended jobs of an executor, which may have made folders that
-// only the executor knows how to delete.
+// only the executor knows how to delete. Where others have jobs at the same service,
+// nothing of this mesh's installation is left.
 func RemoveJobs(ctx context.Context, e executor.Executor) error {
+	if own, ok := e.(interface{ Clear(context.Context) error }); ok {
+		return own.Clear(ctx)
+	}
 	handles, err := handles(ctx, e)
 	for _, h := range handles {
 		err = errors.Join(err, e.Remove(ctx, h))

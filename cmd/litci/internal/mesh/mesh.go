@@ -17,6 +17,7 @@ import (
 	"github.com/litci/litci/pkg/bus/embedded"
 	"github.com/litci/litci/pkg/config"
 	"github.com/litci/litci/pkg/daemon"
+	"github.com/litci/litci/pkg/tracing"
 	"github.com/litci/litci/services/ingress"
 	"github.com/litci/litci/services/launcher"
 	"github.com/litci/litci/services/planner"
@@ -60,6 +61,7 @@ type Mesh struct {
 	config   *config.Config
 	log      *zap.Logger
 	registry *prometheus.Registry
+	tracing  *tracing.Exporter
 }
 
 // Open connects to the configured NATS server, or starts one in the process when
@@ -68,7 +70,7 @@ type Mesh struct {
 func Open(ctx context.Context, cfg *config.Config, log *zap.Logger, services []string) (*Mesh, error) {
 	own := *cfg
 	m := &Mesh{config: &own, log: log, registry: daemon.NewRegistry()}
-	size := bus.Provision{Replicas: own.NATS.Replicas, Bytes: own.NATS.MaxBytes}
+	size := bus.Provision{Replicas: own.NATS.Replicas, Bytes: own.NATS.MaxBytes, Pools: own.Named()}
 	if own.NATS.URL == "" {
 		server, err := StartServer(&own)
 		if err != nil {
@@ -89,6 +91,11 @@ func Open(ctx context.Context, cfg *config.Config, log *zap.Logger, services []s
 		}
 	}
 	var err error
+	if m.tracing, err = tracing.Open(daemon.Version(), log.Named("tracing")); err != nil {
+		m.Close()
+		return nil, err
+	}
+	bc.Tracing = m.tracing.Provider
 	if m.Bus, err = bus.Connect(bc, log.Named("bus"), m.registry); err != nil {
 		m.Close()
 		return nil, err
@@ -104,8 +111,11 @@ func Open(ctx context.Context, cfg *config.Config, log *zap.Logger, services []s
 
 // name is how the process calls itself on the server.
 func name(services []string) string {
-	if len(services) == 1 {
+	switch {
+	case len(services) == 1:
 		return services[0]
+	case slices.Equal(slices.Sorted(slices.Values(services)), []string{"launcher", "watcher"}):
+		return bus.Runner
 	}
 	return "litci"
 }
@@ -124,7 +134,7 @@ func StartServer(cfg *config.Config) (*embedded.Server, error) {
 
 // Run runs services until ctx ends.
 func (m *Mesh) Run(ctx context.Context, wires ...daemon.Wire) error {
-	env := &daemon.Env{Config: m.config, Bus: m.Bus, Log: m.log, Metrics: m.registry}
+	env := &daemon.Env{Config: m.config, Bus: m.Bus, Log: m.log, Metrics: m.registry, Tracing: m.tracing}
 	return daemon.Run(ctx, env, m.registry, wires...)
 }
 
@@ -137,6 +147,7 @@ func (m *Mesh) Close() {
 	if m.Server != nil {
 		m.Server.Stop()
 	}
+	m.tracing.Close()
 }
 
 // Choose returns the wires of the named services, all for no name.

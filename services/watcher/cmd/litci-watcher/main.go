@@ -1,4 +1,4 @@
-// Command litci-watcher follows the jobs of this machine to their end.
+// Command litci-watcher follows the jobs of an executor to their end.
 package main
 
 import (
