@@ -30,6 +30,8 @@ type shop struct {
 	archive []byte
 	logs    *observer.ObservedLogs
 	secrets []string
+	// close ends the server, and so waits for what it does after its answers.
+	close func()
 }
 
 const shelf = "11/0123456789abcdef0123456789abcdef01234567"
@@ -51,12 +53,15 @@ func newShop(t *testing.T, size int) *shop {
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- pages.Run(ctx) }()
-	t.Cleanup(func() {
+	s.close = sync.OnceFunc(func() {
 		stop()
 		http.DefaultClient.CloseIdleConnections()
 		if err := <-ended; err != nil {
 			t.Errorf("Run: %v", err)
 		}
+	})
+	t.Cleanup(func() {
+		s.close()
 		s.checkLogs()
 	})
 	return s
@@ -139,6 +144,7 @@ func TestASourceIsServedOnce(t *testing.T) {
 		}
 	}
 	s.served(good)
+	s.close()
 	if n := s.logs.FilterMessage("source fetched").Len(); n != 2 {
 		t.Errorf("%d fetches are logged", n)
 	}
@@ -162,6 +168,7 @@ func TestABrokenTransferIsTriedAgain(t *testing.T) {
 	if _, told := s.answer(http.MethodGet, address); !strings.HasPrefix(told, "404") {
 		t.Errorf("a used link answers %s", told)
 	}
+	s.close()
 	if n := s.logs.FilterMessage("source was not sent whole").Len(); n != 1 {
 		t.Errorf("%d broken transfers are logged", n)
 	}
