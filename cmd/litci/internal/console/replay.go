@@ -245,7 +245,7 @@ func (w *outcomes) look(ctx context.Context, b *bus.Bus, done []Replayed) (bool,
 			continue
 		}
 		if unknown++; idle {
-			done[i].Became, done[i].Message = becameIgnored, "the planner's log says why"
+			done[i].Became, done[i].Message = becameIgnored, fmt.Sprintf("the planner's log, or litci replay --seq %d --dry-run, says why", done[i].Sequence)
 		}
 	}
 	return idle || unknown == 0, nil
