@@ -331,18 +331,30 @@ func (c *consumer) heartbeat(stopped <-chan struct{}) {
 		case <-tick.C:
 		}
 		c.mu.Lock()
-		var held []jetstream.Msg
-		for seq, msg := range c.inHand {
+		var held []uint64
+		for seq := range c.inHand {
 			if seq%beatTurns == turn {
-				held = append(held, msg)
+				held = append(held, seq)
 			}
 		}
 		c.mu.Unlock()
-		for _, msg := range held {
-			if err := msg.InProgress(); err != nil {
+		for _, seq := range held {
+			if err := c.beat(seq); err != nil {
 				c.log.Debug("in progress", zap.String("subject", c.subject), zap.Error(err))
 				break
 			}
 		}
 	}
+}
+
+// beat keeps a message unless it was let go meanwhile: behind a settlement that asks
+// for it after a delay, a beat would put that off by an ack wait.
+func (c *consumer) beat(seq uint64) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	msg, held := c.inHand[seq]
+	if !held {
+		return nil
+	}
+	return msg.InProgress()
 }
