@@ -122,7 +122,8 @@ func watch(ctx context.Context, bucket jetstream.KeyValue, f Following, options 
 }
 
 // forward hands on what one watch tells. After the end it reads what is left: the
-// client's goroutine would otherwise wait for a reader for ever.
+// client's goroutine would otherwise wait for a reader for ever. It gives up when
+// nothing has come for a while: a connection that is closed may not end the watch.
 func (w *watches) forward(one jetstream.KeyWatcher, stopped <-chan struct{}) {
 	var patience <-chan time.Time
 	hand, over := w.entries, stopped
@@ -134,6 +135,7 @@ func (w *watches) forward(one jetstream.KeyWatcher, stopped <-chan struct{}) {
 				return
 			}
 			if hand == nil {
+				patience = time.After(publishTimeout)
 				continue
 			}
 			select {
@@ -143,7 +145,10 @@ func (w *watches) forward(one jetstream.KeyWatcher, stopped <-chan struct{}) {
 		case <-over:
 			hand, over, patience = nil, nil, time.After(publishTimeout)
 		case <-patience:
-			return
+			if len(one.Updates()) == 0 {
+				return
+			}
+			patience = time.After(publishTimeout)
 		}
 	}
 }
