@@ -54,6 +54,9 @@ type Config struct {
 	Once bool
 	// Tracing makes the spans of a service; nil makes none.
 	Tracing func(service string) trace.TracerProvider
+	// Patience is how long an answer of the server is waited for where the caller names
+	// no deadline; default 5 s.
+	Patience time.Duration
 	// MeasureEvery is how often consumers are measured; default 10 s.
 	MeasureEvery time.Duration
 	// InProcess connects to a server of this process without a socket.
@@ -84,7 +87,7 @@ type Bus struct {
 	ackWait time.Duration
 	tracing func(service string) trace.TracerProvider
 
-	measureEvery time.Duration
+	patience, measureEvery time.Duration
 
 	runs, slots   *KV
 	logs, sources *Objects
@@ -92,8 +95,14 @@ type Bus struct {
 	awaited       awaited
 }
 
-// publishTimeout bounds a publish whose context has no deadline of its own.
-const publishTimeout = 5 * time.Second
+const (
+	// publishTimeout bounds a publish whose context has no deadline of its own, where
+	// the configuration says nothing else.
+	publishTimeout = 5 * time.Second
+	// connectTimeout bounds an attempt to connect: a machine that is busy, or far away,
+	// needs longer than the client's own two seconds.
+	connectTimeout = 10 * time.Second
+)
 
 // Connect returns a Bus that keeps trying to reach the server for as long as it
 // lives: a server that is away makes it unready and never ends it. Only a
@@ -102,8 +111,8 @@ const publishTimeout = 5 * time.Second
 func Connect(cfg Config, log *zap.Logger, registry prometheus.Registerer) (*Bus, error) {
 	user := cmp.Or(cfg.Role, cfg.Name)
 	b := &Bus{
-		log: log, ackWait: cfg.AckWait, tracing: cfg.Tracing, metrics: newMetrics(), measureEvery: cmp.Or(cfg.MeasureEvery, measureEvery),
-		refused: newRefusals(cfg, user, log),
+		log: log, ackWait: cfg.AckWait, tracing: cfg.Tracing, metrics: newMetrics(),
+		patience: cmp.Or(cfg.Patience, publishTimeout), measureEvery: cmp.Or(cfg.MeasureEvery, measureEvery), refused: newRefusals(cfg, user, log),
 	}
 	options, err := b.options(cfg, user)
 	if err != nil {
@@ -116,7 +125,7 @@ func Connect(cfg Config, log *zap.Logger, registry prometheus.Registerer) (*Bus,
 		}
 		return nil, fmt.Errorf("nats at %s: %w", redact(cfg.URL), err)
 	}
-	b.js, err = jetstream.New(b.nc, jetstream.WithDefaultTimeout(publishTimeout))
+	b.js, err = jetstream.New(b.nc, jetstream.WithDefaultTimeout(b.patience))
 	if err != nil {
 		b.nc.Close()
 		return nil, fmt.Errorf("jetstream: %w", err)
@@ -130,6 +139,7 @@ func Connect(cfg Config, log *zap.Logger, registry prometheus.Registerer) (*Bus,
 func (b *Bus) options(cfg Config, user string) ([]nats.Option, error) {
 	options := []nats.Option{
 		nats.Name("litci-" + cfg.Name),
+		nats.Timeout(connectTimeout),
 		nats.MaxReconnects(-1),
 		nats.RetryOnFailedConnect(!cfg.Once),
 		nats.CustomReconnectDelay(func(attempts int) time.Duration {
@@ -212,7 +222,7 @@ func (b *Bus) Ready() error {
 // Check asks the server once whether it has litci's streams and lets this user
 // read them.
 func (b *Bus) Check(ctx context.Context) error {
-	ctx, cancel := withTimeout(ctx, publishTimeout)
+	ctx, cancel := withTimeout(ctx, b.patience)
 	defer cancel()
 	_, err := b.js.KeyValue(ctx, bucketRuns)
 	switch {
@@ -225,9 +235,9 @@ func (b *Bus) Check(ctx context.Context) error {
 }
 
 // Refusal puts what the server refused in the place of err, which is then only the
-// answer that never came.
+// answer that never came: for as long as one is waited for, and that long again.
 func (b *Bus) Refusal(err error) error {
-	if refused := b.refused.stands(explains); err != nil && refused != nil {
+	if refused := b.refused.stands(2 * b.patience); err != nil && refused != nil {
 		return refused
 	}
 	return err
@@ -285,7 +295,7 @@ func (a *awaited) first() string {
 func (b *Bus) await(ctx context.Context, what string, try func(context.Context) error) error {
 	wait := 100 * time.Millisecond
 	for told := false; ; {
-		attempt, cancel := context.WithTimeout(ctx, publishTimeout)
+		attempt, cancel := context.WithTimeout(ctx, b.patience)
 		err := try(attempt)
 		cancel()
 		if err == nil {

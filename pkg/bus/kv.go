@@ -70,7 +70,7 @@ func (kv *KV) Get(ctx context.Context, key string) (value []byte, revision uint6
 
 // GetStored is Get with the time at which the bus stored the value.
 func (kv *KV) GetStored(ctx context.Context, key string) (value []byte, revision uint64, stored time.Time, err error) {
-	ctx, cancel := withTimeout(ctx, publishTimeout)
+	ctx, cancel := withTimeout(ctx, kv.bus.patience)
 	defer cancel()
 	bucket, err := kv.open(ctx)
 	if err != nil {
@@ -89,7 +89,7 @@ func (kv *KV) GetStored(ctx context.Context, key string) (value []byte, revision
 // Put writes a key if its revision is still the given one, 0 for a key that does
 // not exist. ErrConflict says that somebody was faster.
 func (kv *KV) Put(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
-	ctx, cancel := withTimeout(ctx, publishTimeout)
+	ctx, cancel := withTimeout(ctx, kv.bus.patience)
 	defer cancel()
 	bucket, err := kv.open(ctx)
 	if err != nil {
@@ -118,7 +118,7 @@ func conflict(err error) bool {
 
 // Delete removes a key; removing what is not there is not an error.
 func (kv *KV) Delete(ctx context.Context, key string) error {
-	ctx, cancel := withTimeout(ctx, publishTimeout)
+	ctx, cancel := withTimeout(ctx, kv.bus.patience)
 	defer cancel()
 	bucket, err := kv.open(ctx)
 	if err != nil {
@@ -147,7 +147,7 @@ func (kv *KV) List(ctx context.Context, pattern string) (map[string][]byte, erro
 // Each hands fn the keys that stand under the patterns now, one at a time, and
 // returns after the last, or with the first error of fn.
 func (kv *KV) Each(ctx context.Context, f Following, fn func(key string, value []byte) error) error {
-	ctx, cancel := withTimeout(ctx, 4*publishTimeout)
+	ctx, cancel := withTimeout(ctx, 4*kv.bus.patience)
 	defer cancel()
 	bucket, err := kv.open(ctx)
 	if err != nil {

@@ -27,7 +27,7 @@ type Lag struct {
 // Lags tells how far behind every durable of the topology is; a mesh in which all
 // are zero has nothing left to do.
 func (b *Bus) Lags(ctx context.Context) ([]Lag, error) {
-	ctx, cancel := withTimeout(ctx, publishTimeout)
+	ctx, cancel := withTimeout(ctx, b.patience)
 	defer cancel()
 	var lags []Lag
 	for _, s := range wanted() {

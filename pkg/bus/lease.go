@@ -17,7 +17,7 @@ var errWatchEnded = errors.New("the watch ended early")
 // writing again with the revision that was returned. ErrConflict says that somebody
 // else holds the key, or that it has expired meanwhile.
 func (kv *KV) Lease(ctx context.Context, key string, value []byte, revision uint64, life time.Duration) (uint64, error) {
-	ctx, cancel := withTimeout(ctx, publishTimeout)
+	ctx, cancel := withTimeout(ctx, kv.bus.patience)
 	defer cancel()
 	bucket, err := kv.open(ctx)
 	if err != nil {
@@ -48,7 +48,7 @@ func (kv *KV) Lease(ctx context.Context, key string, value []byte, revision uint
 // Release deletes a key if its revision is still the given one; ErrConflict says
 // that it is not.
 func (kv *KV) Release(ctx context.Context, key string, revision uint64) error {
-	ctx, cancel := withTimeout(ctx, publishTimeout)
+	ctx, cancel := withTimeout(ctx, kv.bus.patience)
 	defer cancel()
 	bucket, err := kv.open(ctx)
 	if err != nil {

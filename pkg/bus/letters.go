@@ -42,7 +42,7 @@ func (b *Bus) Letters(ctx context.Context) ([]Letter, error) {
 
 // Letter returns one dead letter by its number, or ErrNotFound.
 func (b *Bus) Letter(ctx context.Context, seq uint64) (Letter, error) {
-	ctx, cancel := withTimeout(ctx, publishTimeout)
+	ctx, cancel := withTimeout(ctx, b.patience)
 	defer cancel()
 	s, err := b.js.Stream(ctx, streamOf(flow.DeadLetters))
 	if err != nil {
@@ -108,7 +108,7 @@ func (b *Bus) ReplayLetter(ctx context.Context, seq uint64) (Letter, error) {
 // DropLetter deletes a dead letter; ErrNotFound says that there is none of this
 // number.
 func (b *Bus) DropLetter(ctx context.Context, seq uint64) error {
-	ctx, cancel := withTimeout(ctx, publishTimeout)
+	ctx, cancel := withTimeout(ctx, b.patience)
 	defer cancel()
 	s, err := b.js.Stream(ctx, streamOf(flow.DeadLetters))
 	if err != nil {

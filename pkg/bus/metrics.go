@@ -163,7 +163,7 @@ func (c *consumer) measure(stopped <-chan struct{}) {
 }
 
 func (c *consumer) measureOnce() error {
-	ctx, cancel := context.WithTimeout(context.Background(), publishTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), c.bus.patience)
 	defer cancel()
 	info, err := c.pull.Info(ctx)
 	if err != nil {
@@ -186,7 +186,7 @@ func (b *Bus) MeasureLetters(ctx context.Context, registry prometheus.Registerer
 	tick := time.NewTicker(b.measureEvery)
 	defer tick.Stop()
 	for {
-		asking, cancel := context.WithTimeout(ctx, publishTimeout)
+		asking, cancel := context.WithTimeout(ctx, b.patience)
 		n, err := b.CountLetters(asking)
 		cancel()
 		if err == nil {

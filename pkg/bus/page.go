@@ -50,7 +50,7 @@ const (
 // (ADR-31): it needs the right to read and none to make a consumer, and any copy of
 // the stream may answer.
 func (b *Bus) page(ctx context.Context, stream, filter string, from From) (page []Stored, more bool, err error) {
-	ctx, cancel := withTimeout(ctx, publishTimeout)
+	ctx, cancel := withTimeout(ctx, b.patience)
 	defer cancel()
 	ask := struct {
 		Sequence uint64     `json:"seq,omitempty"`

@@ -17,7 +17,7 @@ func (b *Bus) Serves(ctx context.Context, pool string) (bool, error) {
 	if pool == "" {
 		return true, nil
 	}
-	ctx, cancel := withTimeout(ctx, publishTimeout)
+	ctx, cancel := withTimeout(ctx, b.patience)
 	defer cancel()
 	_, err := b.js.Consumer(ctx, streamOf(string(flow.Jobs)), "launcher-"+pool)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {

@@ -31,7 +31,7 @@ func Publish[T flow.Message](ctx context.Context, b *Bus, subject flow.Subject[T
 }
 
 func (b *Bus) publish(ctx context.Context, m *nats.Msg) (err error) {
-	ctx, cancel := withTimeout(ctx, publishTimeout)
+	ctx, cancel := withTimeout(ctx, b.patience)
 	defer cancel()
 	done := sending(ctx, m)
 	defer func() { done(err) }()
@@ -65,7 +65,7 @@ func PublishPlan(ctx context.Context, b *Bus, plan flow.Plan, jobs []flow.Job) e
 		}
 		batch = append(batch, m)
 	}
-	ctx, cancel := withTimeout(ctx, 4*publishTimeout)
+	ctx, cancel := withTimeout(ctx, 4*b.patience)
 	defer cancel()
 	done := sending(ctx, batch...)
 	err = b.publishBatch(ctx, batch)

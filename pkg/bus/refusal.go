@@ -32,9 +32,6 @@ const (
 	// server may have been told otherwise, which the client does not hear of. What is
 	// refused and matters is tried again sooner.
 	forgiven = 3 * time.Minute
-	// explains is for how long a refusal is the likely cause of an answer that does not
-	// come.
-	explains = 2 * publishTimeout
 )
 
 func newRefusals(cfg Config, user string, log *zap.Logger) *refusals {

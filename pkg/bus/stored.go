@@ -20,7 +20,7 @@ func PlanOf(ctx context.Context, b *Bus, run string) (flow.Plan, error) {
 }
 
 func planOf(ctx context.Context, b *Bus, run string) (plan flow.Plan, seq uint64, err error) {
-	ctx, cancel := withTimeout(ctx, publishTimeout)
+	ctx, cancel := withTimeout(ctx, b.patience)
 	defer cancel()
 	subject := string(flow.PlanOf(run))
 	s, err := b.js.Stream(ctx, streamOf(subject))
@@ -44,7 +44,7 @@ func planOf(ctx context.Context, b *Bus, run string) (plan flow.Plan, seq uint64
 // marker of its run: a batch lies in the stream without a gap (ADR-50). ErrNotFound
 // says that the run was never planned or that the stream no longer holds it.
 func JobOf(ctx context.Context, b *Bus, run string, index int) (flow.Job, error) {
-	ctx, cancel := withTimeout(ctx, publishTimeout)
+	ctx, cancel := withTimeout(ctx, b.patience)
 	defer cancel()
 	var job flow.Job
 	plan, marker, err := planOf(ctx, b, run)
@@ -84,7 +84,7 @@ type From struct {
 
 // End is the place behind the last message that a subject's stream holds now.
 func (b *Bus) End(ctx context.Context, subject string) (From, error) {
-	ctx, cancel := withTimeout(ctx, publishTimeout)
+	ctx, cancel := withTimeout(ctx, b.patience)
 	defer cancel()
 	s, err := b.js.Stream(ctx, streamOf(subject)) // asks the server, so its info is new
 	if err != nil {

@@ -152,7 +152,7 @@ func (b *Bus) listen(readers []*reader, follow bool) (heard <-chan struct{}, han
 // PlannedRuns are the ids of the runs of which the streams have the plan and that begin
 // with a prefix, sorted.
 func (b *Bus) PlannedRuns(ctx context.Context, prefix string) ([]string, error) {
-	ctx, cancel := withTimeout(ctx, publishTimeout)
+	ctx, cancel := withTimeout(ctx, b.patience)
 	defer cancel()
 	plans := string(flow.Plans)
 	s, err := b.js.Stream(ctx, streamOf(plans))
@@ -215,7 +215,7 @@ func (r *reader) begin(ctx context.Context, v Viewing) error {
 
 // info is what the server says of a stream now.
 func (b *Bus) info(ctx context.Context, name string) (*jetstream.StreamInfo, error) {
-	ctx, cancel := withTimeout(ctx, publishTimeout)
+	ctx, cancel := withTimeout(ctx, b.patience)
 	defer cancel()
 	s, err := b.js.Stream(ctx, name)
 	if err != nil {

@@ -2,6 +2,7 @@
 package bustest
 
 import (
+	"sync"
 	"testing"
 	"time"
 
@@ -31,7 +32,8 @@ func Server(t testing.TB) *embedded.Server {
 }
 
 // Connect returns a Bus on a server; it ends with the test. Crashed consumers'
-// messages come again after two seconds unless cfg says otherwise.
+// messages come again after ten seconds unless cfg says otherwise: a machine may stand
+// still for some, and a handler that was not killed must not have its message twice.
 func Connect(t testing.TB, s *embedded.Server, cfg bus.Config) *bus.Bus {
 	t.Helper()
 	return Measured(t, s, cfg, nil)
@@ -41,7 +43,10 @@ func Connect(t testing.TB, s *embedded.Server, cfg bus.Config) *bus.Bus {
 func Measured(t testing.TB, s *embedded.Server, cfg bus.Config, registry prometheus.Registerer) *bus.Bus {
 	t.Helper()
 	if cfg.AckWait == 0 {
-		cfg.AckWait = 2 * time.Second
+		cfg.AckWait = 10 * time.Second
+	}
+	if cfg.Patience == 0 {
+		cfg.Patience = 20 * time.Second
 	}
 	cfg.URL, cfg.NKey, cfg.InProcess = s.URL(), s.KeyFile, s
 	b, err := bus.Connect(cfg, logger(t), registry)
@@ -56,5 +61,31 @@ func Measured(t testing.TB, s *embedded.Server, cfg bus.Config, registry prometh
 }
 
 func logger(t testing.TB) *zap.Logger {
-	return zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel))
+	l := &lines{TB: t}
+	t.Cleanup(l.end)
+	return zaptest.NewLogger(l, zaptest.Level(zap.WarnLevel))
+}
+
+// lines are the log of a test, for as long as it lasts: what a connection reports at
+// its end may come after it, where testing panics.
+type lines struct {
+	testing.TB
+
+	mu    sync.Mutex
+	ended bool
+}
+
+// Logf writes a line.
+func (l *lines) Logf(format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.ended {
+		l.TB.Logf(format, args...)
+	}
+}
+
+func (l *lines) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ended = true
 }

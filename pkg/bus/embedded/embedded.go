@@ -45,6 +45,10 @@ type Server struct {
 	Storage int64
 }
 
+// authTimeout is how long a client may take to sign in; the server's own two seconds
+// are too few for a machine that stands still for a moment.
+const authTimeout = 30 * time.Second
+
 // Start runs a server. The nkeys that it accepts are made at the first start.
 func Start(cfg Config) (*Server, error) {
 	host, port, err := net.SplitHostPort(cfg.Listen)
@@ -85,7 +89,8 @@ func (s *Server) start(cfg Config, host string, port int) error {
 	}
 	s.server, err = server.NewServer(&server.Options{
 		ServerName: "litci", Host: host, Port: port, NoSigs: true, NoLog: true,
-		JetStream: true, StoreDir: cfg.Dir, SyncAlways: cfg.SyncAlways, JetStreamMaxStore: s.Storage,
+		AuthTimeout: authTimeout.Seconds(),
+		JetStream:   true, StoreDir: cfg.Dir, SyncAlways: cfg.SyncAlways, JetStreamMaxStore: s.Storage,
 		Nkeys: []*server.NkeyUser{{Nkey: key}, {Nkey: tailKey, Permissions: tailPermissions()}},
 	})
 	if err != nil {
