@@ -3,6 +3,7 @@ package bus_test
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"go.uber.org/zap"
@@ -48,13 +49,17 @@ func TestCheckTellsAServerWithoutStreams(t *testing.T) {
 func TestCheckTellsRefusedPermissions(t *testing.T) {
 	s := bustest.Server(t)
 	bustest.Connect(t, s, bus.Config{Name: "test"})
-	for key, want := range map[string]error{s.KeyFile: nil, s.TailKeyFile: bus.ErrDenied} {
-		b, err := once(t, bus.Config{URL: s.URL(), NKey: key})
+	for _, c := range []struct {
+		key      string
+		want     error
+		patience time.Duration
+	}{{s.KeyFile, nil, time.Minute}, {s.TailKeyFile, bus.ErrDenied, 5 * time.Second}} { // who is refused gets no answer
+		b, err := once(t, bus.Config{URL: s.URL(), NKey: c.key, Patience: c.patience})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := b.Check(t.Context()); !errors.Is(err, want) {
-			t.Errorf("check with %s: %v, want %v", key, err, want)
+		if err := b.Check(t.Context()); !errors.Is(err, c.want) {
+			t.Errorf("check with %s: %v, want %v", c.key, err, c.want)
 		}
 	}
 }

@@ -17,7 +17,7 @@ func TestLeasesExpireUnlessRenewed(t *testing.T) {
 	ctx := t.Context()
 	slots := b.Slots()
 	entries := follow(t, slots, bus.Following{Patterns: []string{"repo.>"}})
-	if e := <-entries; !e.Current {
+	if e := receive(t, entries); !e.Current {
 		t.Fatalf("first entry is %+v", e)
 	}
 	rev, err := slots.Lease(ctx, "repo.1.0", []byte("a"), 0, time.Minute)
@@ -31,7 +31,7 @@ func TestLeasesExpireUnlessRenewed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []bus.Entry{{Key: "repo.1.0"}, {Key: "repo.1.0"}, {Key: "repo.1.0", Gone: true}} {
-		if e := <-entries; e.Key != want.Key || e.Gone != want.Gone {
+		if e := receive(t, entries); e.Key != want.Key || e.Gone != want.Gone {
 			t.Errorf("told %+v, want %+v", e, want)
 		}
 	}
@@ -59,15 +59,13 @@ func TestFollowingSurvivesAnInterruption(t *testing.T) {
 	f := bus.Following{Patterns: []string{"cancel.>"}}
 	for range 2 { // the same Following again, as after an interruption
 		entries := follow(t, b.Runs(), f)
-		for e := range entries {
-			if e.Current {
-				break
-			}
+		for !receive(t, entries).Current {
+			continue
 		}
 		if _, err := bus.Change(ctx, b.Runs(), "cancel.x", func(n *int) bool { *n++; return true }); err != nil {
 			t.Fatal(err)
 		}
-		if e := <-entries; e.Key != "cancel.x" {
+		if e := receive(t, entries); e.Key != "cancel.x" {
 			t.Errorf("told %+v", e)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/litci/litci/pkg/bus"
@@ -35,7 +36,7 @@ func TestDeadLettersAreToldListedReplayedAndDropped(t *testing.T) {
 		return nil
 	})
 	for _, want := range []string{"one: no such repository", "two: no such repository"} {
-		if got := <-told; got != want {
+		if got := receive(t, told); got != want {
 			t.Errorf("last word %q, want %q", got, want)
 		}
 	}
@@ -58,7 +59,7 @@ func TestDeadLettersAreToldListedReplayedAndDropped(t *testing.T) {
 	if _, err := b.ReplayLetter(ctx, l.Sequence); err != nil {
 		t.Fatal(err)
 	}
-	if got := <-handled; got != "one" {
+	if got := receive(t, handled); got != "one" {
 		t.Errorf("replayed %s", got)
 	}
 	if err := b.DropLetter(ctx, letters[1].Sequence); err != nil {
@@ -84,10 +85,10 @@ func TestNoDeadLetterBeforeItsLastWord(t *testing.T) {
 	if err := bus.Publish(t.Context(), b, flow.Events, event("one")); err != nil {
 		t.Fatal(err)
 	}
-	tries := make(chan int, 8)
-	n := 0
+	tries := make(chan int32, 8)
+	var said atomic.Int32
 	opt := bus.Consumer{Service: "planner", LastWord: bus.LastWord(func(context.Context, flow.Event, error) error {
-		n++
+		n := said.Add(1)
 		tries <- n
 		if n == 1 {
 			return errors.New("the bus is away")
@@ -95,8 +96,8 @@ func TestNoDeadLetterBeforeItsLastWord(t *testing.T) {
 		return nil
 	})}
 	stop := consume(t, b, flow.Events, opt, func(context.Context, flow.Event) error { return bus.Drop(errors.New("bad")) })
-	<-tries
-	<-tries
+	receive(t, tries)
+	receive(t, tries)
 	stop()
 	if letters, err := b.Letters(t.Context()); err != nil || len(letters) != 1 {
 		t.Errorf("%d letters, %v", len(letters), err)

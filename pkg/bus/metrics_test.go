@@ -3,6 +3,7 @@ package bus_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -54,6 +55,7 @@ func TestMetricsTellHowAConsumerIs(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	s := bustest.Server(t)
 	b := bustest.Measured(t, s, bus.Config{Name: "test", MeasureEvery: 20 * time.Millisecond}, registry)
+	began := time.Now()
 	for _, delivery := range []string{"one", "two", "three"} {
 		if err := bus.Publish(t.Context(), b, flow.Events, event(delivery)); err != nil {
 			t.Fatal(err)
@@ -72,42 +74,36 @@ func TestMetricsTellHowAConsumerIs(t *testing.T) {
 	})
 	untilIt := func(is func(float64) bool, want any, name string, labels ...string) {
 		t.Helper()
-		deadline := time.Now().Add(20 * time.Second)
-		for {
+		until(t, fmt.Sprintf("%s%v of %v", name, labels, want), func() bool {
 			have, _ := sample(t, registry, name, labels...)
-			if is(have) {
-				return
-			}
-			if time.Now().After(deadline) {
-				t.Fatalf("%s%v is %v, want %v", name, labels, have, want)
-			}
-		}
+			return is(have)
+		})
 	}
-	until := func(want float64, name string, labels ...string) {
+	reaches := func(want float64, name string, labels ...string) {
 		t.Helper()
 		untilIt(func(have float64) bool { return have == want }, want, name, labels...)
 	}
 	planner := []string{"stream", "EVENTS", "consumer", "planner"}
-	until(2, "litci_consumer_unread_messages", planner...)
-	until(1, "litci_consumer_unacked_messages", planner...)
-	until(50_000, "litci_consumer_unacked_limit", planner...)
-	untilIt(func(age float64) bool { return age > 0 && age < 20 }, "a few seconds", "litci_consumer_unread_seconds", planner...)
-	until(1, "litci_messages_in_hand", "subject", "events.pr", "service", "planner")
-	until(1, "litci_nats_connected")
+	reaches(2, "litci_consumer_unread_messages", planner...)
+	reaches(1, "litci_consumer_unacked_messages", planner...)
+	reaches(50_000, "litci_consumer_unacked_limit", planner...)
+	untilIt(func(age float64) bool { return age > 0 && age < time.Since(began).Seconds() }, "a few seconds", "litci_consumer_unread_seconds", planner...)
+	reaches(1, "litci_messages_in_hand", "subject", "events.pr", "service", "planner")
+	reaches(1, "litci_nats_connected")
 	close(release)
-	until(2, "litci_messages_total", "service", "planner", "outcome", "done")
-	until(1, "litci_messages_total", "service", "planner", "outcome", "retry")
-	until(1, "litci_messages_dropped_total", "service", "planner", "reason", "refused")
-	until(1, "litci_messages_redelivered_total", "subject", "events.pr", "service", "planner")
-	until(3, "litci_hop_seconds", "subject", "events.pr", "service", "planner")
-	until(0, "litci_consumer_unread_messages", planner...)
-	until(0, "litci_consumer_unread_seconds", planner...)
+	reaches(2, "litci_messages_total", "service", "planner", "outcome", "done")
+	reaches(1, "litci_messages_total", "service", "planner", "outcome", "retry")
+	reaches(1, "litci_messages_dropped_total", "service", "planner", "reason", "refused")
+	reaches(1, "litci_messages_redelivered_total", "subject", "events.pr", "service", "planner")
+	reaches(3, "litci_hop_seconds", "subject", "events.pr", "service", "planner")
+	reaches(0, "litci_consumer_unread_messages", planner...)
+	reaches(0, "litci_consumer_unread_seconds", planner...)
 	stop()
 
 	ctx, cancel := context.WithCancel(t.Context())
 	counted := make(chan error, 1)
 	go func() { counted <- b.MeasureLetters(ctx, registry) }()
-	until(1, "litci_dead_letters")
+	reaches(1, "litci_dead_letters")
 	letters, err := b.Letters(t.Context())
 	if err != nil || len(letters) != 1 {
 		t.Fatalf("dead letters are %v, %v", letters, err)
@@ -115,7 +111,7 @@ func TestMetricsTellHowAConsumerIs(t *testing.T) {
 	if err := b.DropLetter(t.Context(), letters[0].Sequence); err != nil {
 		t.Fatal(err)
 	}
-	until(0, "litci_dead_letters")
+	reaches(0, "litci_dead_letters")
 	cancel()
 	if err := receive(t, counted); err != nil {
 		t.Error(err)

@@ -28,7 +28,7 @@ func askAs(t *testing.T, s *server.Server, keys, user string) *asked {
 		t.Fatal(err)
 	}
 	a := &asked{refused: make(chan string, 100)}
-	a.Conn, err = nats.Connect(s.ClientURL(), option, nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+	a.Conn, err = nats.Connect(s.ClientURL(), option, nats.Timeout(time.Minute), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 		if errors.Is(err, nats.ErrPermissionViolation) {
 			a.refused <- err.Error()
 		} else {
@@ -58,7 +58,7 @@ func (a *asked) refusals(t *testing.T) (texts []string) {
 				return texts
 			}
 			texts = append(texts, text)
-		case <-time.After(30 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("the server does not answer")
 		}
 	}

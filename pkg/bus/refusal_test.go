@@ -21,13 +21,14 @@ import (
 )
 
 // restricted runs a server of the configuration that serverconfig writes, and returns
-// its address and the directory of the keys.
+// it and the directory of the keys. It has an address of its own, where nobody else
+// takes the port when it is gone.
 func restricted(t *testing.T, pools ...string) (s *server.Server, keys string) {
 	t.Helper()
 	dir := t.TempDir()
 	keys = filepath.Join(dir, "keys")
 	done, err := serverconfig.Write(serverconfig.Config{
-		Dir: dir, Keys: keys, Pools: pools, Listen: "127.0.0.1:4222", Monitor: "127.0.0.1:8222", Store: filepath.Join(dir, "store"),
+		Dir: dir, Keys: keys, Pools: pools, Listen: "127.0.0.3:4222", Monitor: "127.0.0.1:8222", Store: filepath.Join(dir, "store"),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -36,12 +37,13 @@ func restricted(t *testing.T, pools ...string) (s *server.Server, keys string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Port, o.HTTPPort, o.HTTPHost, o.NoSigs, o.NoLog = server.RANDOM_PORT, 0, "", true, true
+	o.Port = server.RANDOM_PORT
 	return run(t, o), keys
 }
 
 func run(t *testing.T, o *server.Options) *server.Server {
 	t.Helper()
+	o.HTTPPort, o.HTTPHost, o.NoSigs, o.NoLog, o.AuthTimeout = 0, "", true, true, 60
 	s, err := server.NewServer(o)
 	if err != nil {
 		t.Fatal(err)
@@ -51,7 +53,7 @@ func run(t *testing.T, o *server.Options) *server.Server {
 		s.Shutdown()
 		s.WaitForShutdown()
 	})
-	if !s.ReadyForConnections(30 * time.Second) {
+	if !s.ReadyForConnections(time.Minute) {
 		t.Fatal("the server does not listen")
 	}
 	return s
@@ -62,7 +64,7 @@ func keyOf(keys, user string) string { return filepath.Join(keys, user, serverco
 // as connects as a user.
 func as(t *testing.T, s *server.Server, keys, user string, log *zap.Logger) *bus.Bus {
 	t.Helper()
-	b, err := bus.Connect(bus.Config{Name: user, URL: s.ClientURL(), NKey: keyOf(keys, user)}, log, nil)
+	b, err := bus.Connect(bus.Config{Name: user, URL: s.ClientURL(), NKey: keyOf(keys, user), Patience: time.Minute}, log, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,12 +77,12 @@ func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	give := time.After(30 * time.Second)
+	give := time.After(time.Minute)
 	for !ok() {
 		select {
 		case <-tick.C:
 		case <-give:
-			t.Fatalf("%s: not within 30 s", what)
+			t.Fatalf("%s: not within a minute", what)
 		}
 	}
 }
@@ -139,7 +141,6 @@ func TestWrongKeyIsToldOnceAndForgottenWhenItIsKnown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.HTTPPort, o.HTTPHost, o.NoSigs, o.NoLog = 0, "", true, true
 	run(t, o)
 	until(t, "readiness", func() bool { return b.Ready() == nil })
 }
@@ -164,18 +165,31 @@ func TestRefusedSubjectsAreToldOnceAKind(t *testing.T) {
 	if err := b.Check(t.Context()); err != nil || b.Ready() != nil {
 		t.Fatalf("check: %v, ready: %v", err, b.Ready())
 	}
+	// An answer never comes, and the refusal some time after the question.
 	soon := func() context.Context {
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 		t.Cleanup(cancel)
 		return ctx
 	}
+	result := func(job string) error {
+		return bus.Publish(soon(), b, flow.Results, flow.Result{Job: job, Attempt: 1})
+	}
 	for i := range 3 {
-		if err := bus.Publish(soon(), b, flow.Results, flow.Result{Job: "j-" + strconv.Itoa(i), Attempt: 1}); !errors.Is(err, bus.ErrDenied) {
-			t.Errorf("publish: %v", err)
-		}
-		if _, err := b.Runs().Put(soon(), "head.1.2"+strconv.Itoa(i), []byte("{}"), 0); err == nil {
-			t.Error("another service's key was written")
-		}
+		until(t, "the refusal of a message", func() bool {
+			if err := result("j-" + strconv.Itoa(i)); err == nil {
+				t.Error("another service's message was stored")
+			}
+			return len(refusedLines(logs)) > 0
+		})
+		until(t, "the refusal of a key", func() bool {
+			if _, err := b.Runs().Put(soon(), "head.1.2"+strconv.Itoa(i), []byte("{}"), 0); err == nil {
+				t.Error("another service's key was written")
+			}
+			return len(refusedLines(logs)) > 1
+		})
+	}
+	if err := result("j-3"); !errors.Is(err, bus.ErrDenied) {
+		t.Errorf("publish: %v", err)
 	}
 	if err := b.Ready(); !errors.Is(err, bus.ErrDenied) || !strings.Contains(err.Error(), "user ingress may not publish to") {
 		t.Errorf("ready: %v", err)

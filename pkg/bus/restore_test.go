@@ -2,7 +2,6 @@ package bus_test
 
 import (
 	"context"
-	"errors"
 	"os"
 	"testing"
 	"time"
@@ -25,20 +24,21 @@ func TestDataFolderIsABackup(t *testing.T) {
 	b := bustest.Connect(t, s, bus.Config{Name: "test"})
 	publish(t, b, flow.Results, flow.Result{Job: "a", Attempt: 1}, flow.Result{Job: "b", Attempt: 1})
 	got := make(chan string, 9)
-	handler := bus.Consumer{Service: "reporter", Places: 1}
+	handler := bus.Consumer{Service: "reporter", Places: 1, Hold: true}
 	take := func(b *bus.Bus) (stop func()) {
-		return consume(t, b, flow.Results, handler, func(_ context.Context, r flow.Result) error {
+		return consume(t, b, flow.Results, handler, func(ctx context.Context, r flow.Result) error {
 			got <- r.Job
-			if r.Job == "b" {
-				return bus.Later(errNotYet, 0)
+			if r.Job == "b" { // is in hand until the end
+				<-ctx.Done()
 			}
-			return nil
+			return ctx.Err()
 		})
 	}
 	stop := take(b)
 	if first, second := receive(t, got), receive(t, got); first != "a" || second != "b" {
 		t.Errorf("%s, %s", first, second)
 	}
+	until(t, "the ack of a", func() bool { return lagOf(t, b, "RESULTS", "reporter").InHand == 1 })
 	stop()
 	if _, err := b.Runs().Put(t.Context(), "run.x", []byte("kept"), 0); err != nil {
 		t.Fatal(err)
@@ -64,16 +64,11 @@ func TestDataFolderIsABackup(t *testing.T) {
 	if value, _, err := b.Runs().Get(t.Context(), "run.x"); err != nil || string(value) != "kept" {
 		t.Errorf("%q, %v", value, err)
 	}
-	for len(got) > 0 {
-		<-got
-	}
 	take(b)
 	if next := receive(t, got); next != "b" {
 		t.Errorf("%s comes first, and what was settled again", next)
 	}
 }
-
-var errNotYet = errors.New("not yet")
 
 // A paused consumer is the switch for maintenance: nothing is handed out, nothing lost.
 func TestPausedConsumerHandsOutNothing(t *testing.T) {
@@ -90,16 +85,8 @@ func TestPausedConsumerHandsOutNothing(t *testing.T) {
 		return nil
 	})
 	publish(t, b, flow.Results, flow.Result{Job: "a", Attempt: 1})
-	lags, err := b.Lags(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, l := range lags {
-		if l.Stream == "RESULTS" && (l.Waiting != 1 || l.InHand != 0) {
-			t.Errorf("while it is paused: %+v", l)
-		}
-	}
-	if len(got) > 0 {
+	until(t, "one that waits", func() bool { return lagOf(t, b, "RESULTS", "reporter").Waiting == 1 })
+	if l := lagOf(t, b, "RESULTS", "reporter"); l.InHand != 0 || len(got) > 0 {
 		t.Error("it was handed out")
 	}
 	if _, err := js.ResumeConsumer(t.Context(), "RESULTS", "reporter"); err != nil {

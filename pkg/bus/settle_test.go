@@ -154,7 +154,7 @@ const mark = "crash.EVENTS.planner.1"
 func crashed(t *testing.T, b *bus.Bus, text string) {
 	t.Helper()
 	if _, err := b.Runs().Put(t.Context(), mark, []byte(text), 0); err != nil {
-		t.Fatal(err)
+		t.Error(err)
 	}
 }
 
@@ -190,6 +190,11 @@ func TestSuspectThatSurvivesAloneIsCleared(t *testing.T) {
 			return bus.Later(errors.New("not yet"), time.Millisecond)
 		}
 		text, _, err := b.Runs().Get(ctx, mark)
+		if errors.Is(err, bus.ErrNotFound) {
+			// It has survived before it could look: once more.
+			crashed(t, b, `{"begun":9}`)
+			return bus.Later(errors.New("not yet"), time.Millisecond)
+		}
 		if err != nil || string(text) != `{"begun":10,"alone":1}` {
 			t.Errorf("mark while the suspect runs is %s, %v", text, err)
 		}
@@ -199,7 +204,7 @@ func TestSuspectThatSurvivesAloneIsCleared(t *testing.T) {
 	if err := bus.Publish(t.Context(), b, flow.Events, event("one")); err != nil {
 		t.Fatal(err)
 	}
-	if n := receive(t, handled); n != 2 {
+	if n := receive(t, handled); n < 2 {
 		t.Errorf("handled at delivery %d", n)
 	}
 	unmarked(t, b)
@@ -208,14 +213,8 @@ func TestSuspectThatSurvivesAloneIsCleared(t *testing.T) {
 // unmarked waits until the mark is gone.
 func unmarked(t *testing.T, b *bus.Bus) {
 	t.Helper()
-	for deadline := time.After(10 * time.Second); ; {
-		if _, _, err := b.Runs().Get(t.Context(), mark); errors.Is(err, bus.ErrNotFound) {
-			return
-		}
-		select {
-		case <-deadline:
-			t.Fatal("the mark stays")
-		default:
-		}
-	}
+	until(t, "the mark's end", func() bool {
+		_, _, err := b.Runs().Get(t.Context(), mark)
+		return errors.Is(err, bus.ErrNotFound)
+	})
 }

@@ -29,7 +29,7 @@ import (
 func serve(t *testing.T, o *server.Options) string {
 	t.Helper()
 	o.Host, o.Port, o.NoSigs, o.NoLog = "127.0.0.1", server.RANDOM_PORT, true, true
-	o.JetStream, o.StoreDir = true, t.TempDir()
+	o.JetStream, o.StoreDir, o.AuthTimeout = true, t.TempDir(), 60
 	s, err := server.NewServer(o)
 	if err != nil {
 		t.Fatal(err)
@@ -39,7 +39,7 @@ func serve(t *testing.T, o *server.Options) string {
 		s.Shutdown()
 		s.WaitForShutdown()
 	})
-	if !s.ReadyForConnections(30 * time.Second) {
+	if !s.ReadyForConnections(time.Minute) {
 		t.Fatal("the server does not listen")
 	}
 	return s.ClientURL()
@@ -57,7 +57,7 @@ func file(t *testing.T, name string, data []byte) string {
 // works publishes through a connection as configured.
 func works(t *testing.T, cfg bus.Config) {
 	t.Helper()
-	cfg.Name = "test"
+	cfg.Name, cfg.Patience = "test", time.Minute
 	b, err := bus.Connect(cfg, zap.NewNop(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -159,7 +159,7 @@ func TestSignInByTLS(t *testing.T) {
 	pool := x509.NewCertPool()
 	pool.AddCert(ca)
 	serverCert, serverKey := certificate(t, ca, caKey)
-	url := serve(t, &server.Options{TLS: true, TLSVerify: true, TLSTimeout: 10, TLSConfig: &tls.Config{
+	url := serve(t, &server.Options{TLS: true, TLSVerify: true, TLSTimeout: 60, TLSConfig: &tls.Config{
 		Certificates: []tls.Certificate{{Certificate: [][]byte{serverCert.Raw}, PrivateKey: serverKey}},
 		ClientCAs:    pool, ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS12,
 	}})

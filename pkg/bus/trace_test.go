@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"go.opentelemetry.io/otel/trace"
@@ -21,12 +22,21 @@ func export(t *testing.T) (*tracingtest.Collector, *tracing.Exporter) {
 	t.Helper()
 	c := tracingtest.Start(t)
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", c.URL)
+	t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
 	spans, err := tracing.Open("test", zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(spans.Close)
 	return c, spans
+}
+
+// exported are the spans that came, n at least.
+func exported(t *testing.T, c *tracingtest.Collector, spans *tracing.Exporter, n int) []tracingtest.Span {
+	t.Helper()
+	until(t, "the spans", func() bool { return len(c.Spans()) >= n })
+	spans.Close()
+	return c.Spans()
 }
 
 // onlySpan is the one span of a service and a name that fits.
@@ -79,9 +89,7 @@ func TestOneTracePassesThroughEveryMessage(t *testing.T) {
 	}
 	stopPlanner()
 	stopLauncher()
-	spans.Close()
-
-	all := c.Spans()
+	all := exported(t, c, spans, 8)
 	for _, span := range all {
 		if span.Trace != tracing.TraceOf("one").String() {
 			t.Errorf("span %s of %s is in another trace: %s", span.Name, span.Service, span.Trace)
@@ -163,8 +171,10 @@ func TestMessageWithoutATraceJoinsItsDeliverys(t *testing.T) {
 	receive(t, tries)
 	receive(t, tries)
 	stop()
-	spans.Close()
-	all := c.Spans()
+	all := exported(t, c, spans, 2)
+	slices.SortFunc(all, func(a, b tracingtest.Span) int {
+		return strings.Compare(a.Attributes["litci.delivered"], b.Attributes["litci.delivered"])
+	})
 	if len(all) != 2 || all[0].Trace != tracing.TraceOf("one").String() || all[1].Trace != all[0].Trace || all[0].Parent != "" ||
 		!slices.Equal(all[1].Links, []string{all[0].ID}) || all[0].Error != "" {
 		t.Errorf("spans are %+v", all)
