@@ -19,14 +19,14 @@ import (
 	"testing"
 
 	"github.com/google/go-github/v62/github"
-	"go.uber.org/goleak"
 
 	"github.com/litci/litci/pkg/fakegithub"
 	"github.com/litci/litci/pkg/fakegithub/fakegithubtest"
 	"github.com/litci/litci/pkg/ghapp"
+	"github.com/litci/litci/pkg/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 const (
 	appID        = 7

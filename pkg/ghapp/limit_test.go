@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -79,81 +78,93 @@ func get(t *testing.T, app *ghapp.App) error {
 	return err
 }
 
+// nobody is an address where no server is, nor gets by chance.
+const nobody = "http://127.0.0.1:1"
+
 const secondary = `{"message":"You have exceeded a secondary rate limit."}`
 
 func TestLimitsPauseTheInstallation(t *testing.T) {
-	reset := strconv.FormatInt(time.Now().Add(10*time.Minute).Unix(), 10)
+	const reset = "in ten minutes"
 	for _, c := range []struct {
 		name   string
 		status int
 		header map[string]string
 		body   string
-		least  time.Duration
-		most   time.Duration
+		want   time.Duration // and some jitter
 	}{
-		{"retry-after", 403, map[string]string{"Retry-After": "30"}, secondary, 28 * time.Second, 36 * time.Second},
-		{"retry-after wins", 429, map[string]string{"Retry-After": "30", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": reset}, "{}", 28 * time.Second, 36 * time.Second},
-		{"exhausted", 403, map[string]string{"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": reset}, "{}", 9 * time.Minute, 11 * time.Minute},
-		{"reset in the past", 403, map[string]string{"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1"}, "{}", 58 * time.Second, 66 * time.Second},
-		{"text alone", 403, nil, secondary, 58 * time.Second, 66 * time.Second},
-		{"429 alone", 429, nil, "{}", 58 * time.Second, 66 * time.Second},
-		{"asks too much", 403, map[string]string{"Retry-After": "999999"}, "{}", 69 * time.Minute, 71 * time.Minute},
+		{"retry-after", 403, map[string]string{"Retry-After": "30"}, secondary, 30 * time.Second},
+		{"retry-after wins", 429, map[string]string{"Retry-After": "30", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": reset}, "{}", 30 * time.Second},
+		{"exhausted", 403, map[string]string{"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": reset}, "{}", 10*time.Minute + time.Second},
+		{"reset in the past", 403, map[string]string{"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1"}, "{}", time.Minute},
+		{"text alone", 403, nil, secondary, time.Minute},
+		{"429 alone", 429, nil, "{}", time.Minute},
+		{"asks too much", 403, map[string]string{"Retry-After": "999999"}, "{}", 70 * time.Minute},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			d, app := start(t, func(w http.ResponseWriter, _ *http.Request, _ int) {
-				for name, value := range c.header {
-					w.Header().Set(name, value)
+			synctest.Test(t, func(t *testing.T) {
+				gh := answers(func(w http.ResponseWriter, _ *http.Request) {
+					for name, value := range c.header {
+						if value == reset {
+							value = strconv.FormatInt(time.Now().Add(10*time.Minute).Unix(), 10)
+						}
+						w.Header().Set(name, value)
+					}
+					response(w, c.status, c.body)
+				})
+				app := nearApp(t, gh, nil)
+				for range 3 {
+					err := get(t, app)
+					if limit := limitOf(t, err); limit.Installation != installation || time.Until(limit.Until) != c.want {
+						t.Fatalf("%v for %s, want %s", err, time.Until(limit.Until), c.want)
+					}
+					if d, ok := ghapp.Pause(err); !ok || d <= c.want || d > c.want+6*time.Second {
+						t.Errorf("pause of %s, want a little more than %s", d, c.want)
+					}
+					if ghapp.IsRefused(err) {
+						t.Error("a limit counts as a refusal")
+					}
 				}
-				response(w, c.status, c.body)
+				other, err := app.Client(installation, repository+1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, _, err := other.Repositories.Get(t.Context(), "octo", "other"); err == nil {
+					t.Error("another repository of the installation is not paused")
+				}
+				if n := gh.count(); n != 1 {
+					t.Errorf("%d requests, want 1: calls went on through the pause", n)
+				}
 			})
-			for range 3 {
-				err := get(t, app)
-				var limit *ghapp.LimitError
-				if !errors.As(err, &limit) || limit.Installation != installation {
-					t.Fatalf("%v, want a limit", err)
-				}
-				if d, ok := ghapp.Pause(err); !ok || d < c.least || d > c.most {
-					t.Errorf("pause of %s, want between %s and %s", d, c.least, c.most)
-				}
-				if ghapp.IsRefused(err) {
-					t.Error("a limit counts as a refusal")
-				}
-			}
-			other, err := app.Client(installation, repository+1)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, _, err := other.Repositories.Get(t.Context(), "octo", "other"); err == nil {
-				t.Error("another repository of the installation is not paused")
-			}
-			if n := d.count(); n != 1 {
-				t.Errorf("%d requests, want 1: calls went on through the pause", n)
-			}
 		})
 	}
 }
 
 func TestPauseEnds(t *testing.T) {
-	_, app := start(t, func(w http.ResponseWriter, _ *http.Request, n int) {
-		if n == 1 {
-			w.Header().Set("Retry-After", "0")
-			response(w, 403, secondary)
-			return
+	synctest.Test(t, func(t *testing.T) {
+		gh := answers(nil)
+		mints := gh.Handler
+		gh.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case strings.HasSuffix(r.URL.Path, "/access_tokens"):
+				mints.ServeHTTP(w, r)
+			case gh.count() == 1:
+				w.Header().Set("Retry-After", "0")
+				response(w, 403, secondary)
+			default:
+				response(w, 200, "{}")
+			}
+		})
+		app := nearApp(t, gh, nil)
+		err := get(t, app)
+		wait, ok := ghapp.Pause(err)
+		if !ok {
+			t.Fatal(err)
 		}
-		response(w, 200, "{}")
+		time.Sleep(wait) // Pause promises that a call passes after it
+		if err := get(t, app); err != nil {
+			t.Error(err)
+		}
 	})
-	err := get(t, app)
-	wait, ok := ghapp.Pause(err)
-	if !ok {
-		t.Fatal(err)
-	}
-	timer := time.NewTimer(wait) // Pause promises that a call passes after it
-	defer timer.Stop()
-	<-timer.C
-	if err := get(t, app); err != nil {
-		t.Error(err)
-	}
 }
 
 func TestMintingIsPausedToo(t *testing.T) {
@@ -500,6 +511,7 @@ func TestTokenIsRenewedBeforeItExpires(t *testing.T) {
 }
 
 func TestEveryRequestSaysWhoAndWhat(t *testing.T) {
+	before := time.Now()
 	d, app := start(t, func(w http.ResponseWriter, _ *http.Request, _ int) { response(w, 200, `{"slug":"litci"}`) })
 	if err := get(t, app); err != nil {
 		t.Fatal(err)
@@ -541,12 +553,12 @@ func TestEveryRequestSaysWhoAndWhat(t *testing.T) {
 	if err := json.Unmarshal(text, &claims); err != nil {
 		t.Fatal(err)
 	}
-	now := time.Now().Unix()
-	if ago := now - claims.Iat; ago < 55 || ago > 75 {
-		t.Errorf("issued %d s ago, want 60", ago)
+	after := time.Now()
+	if claims.Iat < before.Add(-65*time.Second).Unix() || claims.Iat > after.Add(-55*time.Second).Unix() {
+		t.Errorf("issued at %d, which is not a minute before %s", claims.Iat, before)
 	}
-	if ahead := claims.Exp - now; ahead < 8*60 || ahead > 9*60 {
-		t.Errorf("expires in %d s, want 8 to 9 min", ahead)
+	if claims.Exp < before.Add(8*time.Minute).Unix() || claims.Exp > after.Add(9*time.Minute).Unix() {
+		t.Errorf("expires at %d, which is not 8 to 9 min behind %s", claims.Exp, before)
 	}
 	if claims.Iss != strconv.Itoa(appID) {
 		t.Errorf("issued by %s", claims.Iss)
@@ -560,8 +572,10 @@ func TestTokenStaysOnItsHost(t *testing.T) {
 		_, _ = io.WriteString(w, "archive")
 	}))
 	t.Cleanup(other.Close)
+	var at atomic.Value
+	at.Store(other.URL)
 	_, app := start(t, func(w http.ResponseWriter, r *http.Request, _ int) {
-		w.Header().Set("Location", other.URL+"/x?token=secret")
+		w.Header().Set("Location", at.Load().(string)+"/x?token=secret")
 		status := http.StatusMovedPermanently
 		if strings.Contains(r.URL.Path, "/tarball/") {
 			status = http.StatusFound
@@ -588,7 +602,7 @@ func TestTokenStaysOnItsHost(t *testing.T) {
 	if credential := <-leaked; credential != "" {
 		t.Error("the token went to another host")
 	}
-	other.Close()
+	at.Store(nobody)
 	_, err = app.Archive(t.Context(), installation, repository, "octo", "hello", strings.Repeat("a", 40))
 	if _, ok := ghapp.Pause(err); !ok || strings.Contains(err.Error(), "secret") {
 		t.Errorf("an unreachable archive host: %v", err)
@@ -596,9 +610,7 @@ func TestTokenStaysOnItsHost(t *testing.T) {
 }
 
 func TestUnreachableIsWaitedFor(t *testing.T) {
-	server := httptest.NewServer(http.NotFoundHandler())
-	server.Close()
-	app := newApp(t, ghapp.Config{BaseURL: server.URL}, newKey(t))
+	app := newApp(t, ghapp.Config{BaseURL: nobody}, newKey(t))
 	if wait, ok := ghapp.Pause(get(t, app)); !ok || wait > time.Minute {
 		t.Errorf("pause %s, %t", wait, ok)
 	}
