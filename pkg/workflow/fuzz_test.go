@@ -29,7 +29,7 @@ func FuzzLoad(f *testing.F) {
 		for _, path := range []string{Folder + "/ci.yml", SingleFile} {
 			begin := time.Now()
 			set := Load([]File{{Path: path, Data: data}})
-			if took := time.Since(begin); took > 10*time.Second {
+			if took := time.Since(begin); took > time.Minute {
 				t.Fatalf("took %v", took)
 			}
 			if len(set.Workflows) == 0 && !set.Broken() {
