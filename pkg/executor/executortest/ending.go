@@ -26,25 +26,35 @@ func codeOf(state executor.State) string {
 	return fmt.Sprint(*state.ExitCode)
 }
 
+// late runs a script that is over its time, with a timeout in which it says that it is
+// ready: one that is too short on a slow machine is made longer.
+func (s *suite) late(script, ready string, grace time.Duration) (spec executor.Spec, state executor.State) {
+	s.Helper()
+	for timeout := time.Second; ; timeout *= 4 {
+		spec = s.spec(script)
+		spec.Timeout, spec.Grace = timeout, grace
+		var log string
+		state, log = s.run(spec)
+		if log == "" && timeout < s.opts.Wait/4 {
+			continue
+		}
+		s.endedBy(state, executor.ReasonTimeout)
+		if log != ready {
+			s.Errorf("log is %q", log)
+		}
+		return spec, state
+	}
+}
+
 func deadline(s *suite) {
-	spec := s.spec("echo begun\nsleep 1000\n")
-	spec.Timeout, spec.Grace = time.Second, s.opts.Wait
-	h := s.start(spec)
-	state := s.ended(h)
-	s.endedBy(state, executor.ReasonTimeout)
+	spec, state := s.late("echo begun\nsleep 1000\n", "begun\n", s.opts.Wait)
 	if ran := state.FinishedAt.Sub(state.StartedAt); ran < spec.Timeout {
 		s.Errorf("job ended after %v, before its timeout of %v", ran, spec.Timeout)
-	}
-	if log := s.log(h, 0); log != "begun\n" {
-		s.Errorf("log is %q", log)
 	}
 }
 
 func deadlineStubborn(s *suite) {
-	spec := s.spec(stubborn)
-	spec.Timeout, spec.Grace = time.Second, 500*time.Millisecond
-	state := s.ended(s.start(spec))
-	s.endedBy(state, executor.ReasonTimeout)
+	spec, state := s.late(stubborn, "ready\n", 500*time.Millisecond)
 	if codeOf(state) != "137" {
 		s.Errorf("exit code is %s, want that of KILL", codeOf(state))
 	}
@@ -72,9 +82,11 @@ func stopGraceful(s *suite) {
 }
 
 func stopStubborn(s *suite) {
-	h := s.start(s.spec(stubborn))
+	spec := s.spec(stubborn)
+	spec.Grace = 300 * time.Millisecond // for those who know no other
+	h := s.start(spec)
 	s.logged(h, 0, "ready\n")
-	if err := s.executor.Stop(s.Context(), h, 300*time.Millisecond); err != nil {
+	if err := s.executor.Stop(s.Context(), h, spec.Grace); err != nil {
 		s.Fatal(err)
 	}
 	state := s.ended(h)

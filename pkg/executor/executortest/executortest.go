@@ -24,7 +24,7 @@ type Options struct {
 	// 100 MB.
 	Output int64
 	// Wait bounds how long one job may take to get from one state to the next; zero
-	// means two minutes.
+	// means two minutes. It is only reached by what is broken.
 	Wait time.Duration
 	// Environment names the variables that the place adds beyond those of the
 	// workflow; others must not be there.
@@ -118,7 +118,7 @@ func (s *suite) spec(script string) executor.Spec {
 		Script:  []byte(script),
 		Env:     map[string]string{},
 		Timeout: s.opts.Wait,
-		Grace:   time.Second,
+		Grace:   s.opts.Wait,
 	}
 	if s.opts.Prepare != nil {
 		s.opts.Prepare(&spec)

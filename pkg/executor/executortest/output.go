@@ -52,9 +52,6 @@ func largeOutput(s *suite) {
 	if state.LogSize != s.opts.Output {
 		s.Errorf("log size is %d, want %d", state.LogSize, s.opts.Output)
 	}
-	if took := state.FinishedAt.Sub(state.StartedAt); took > s.opts.Wait/2 {
-		s.Errorf("%d bytes took %v", s.opts.Output, took)
-	}
 	s.checkLog(h, want, true)
 	s.Logf("%d bytes in %v, waited %v", s.opts.Output, state.FinishedAt.Sub(state.StartedAt), time.Since(began))
 }
