@@ -106,26 +106,33 @@ func TestJobOutlivesItsLauncher(t *testing.T) {
 func TestDeadlineWithoutAnybody(t *testing.T) {
 	t.Parallel()
 	e := newExecutor(t, nil)
-	l := launcher{
-		Dir: e.dir, ID: "litci-job", DieAt: "recorded", Timeout: 300 * time.Millisecond, Grace: 100 * time.Millisecond,
-		Script: "trap '' TERM\necho $$\nwhile :; do sleep 0.02 || :; done\n",
-	}
-	if err := l.run(t); err == nil {
-		t.Fatal("the launcher was to die")
-	}
-	// The supervisor holds this lock to its end.
-	lock, err := waitLock(t.Context(), filepath.Join(e.dir, l.ID, runLock), false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	lock.release()
-	h := e.handle(l.ID)
-	state, err := e.Observe(t.Context(), h)
-	if err != nil || state.Reason != executor.ReasonTimeout || *state.ExitCode != 137 {
-		t.Errorf("state is %+v, %v", state, err)
-	}
-	if pid := firstPID(t, executortest.Output(t, e, h)); alive(pid) {
-		t.Errorf("script %d lives", pid)
+	for timeout := 300 * time.Millisecond; ; timeout *= 4 {
+		l := launcher{
+			Dir: e.dir, ID: "litci-job-" + fmt.Sprint(timeout.Milliseconds()), DieAt: "recorded", Timeout: timeout, Grace: 100 * time.Millisecond,
+			Script: "trap '' TERM\necho $$\nwhile :; do sleep 0.02 || :; done\n",
+		}
+		if err := l.run(t); err == nil {
+			t.Fatal("the launcher was to die")
+		}
+		// The supervisor holds this lock to its end.
+		lock, err := waitLock(t.Context(), filepath.Join(e.dir, l.ID, runLock), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lock.release()
+		h := e.handle(l.ID)
+		log := executortest.Output(t, e, h)
+		if log == "" && timeout < waitLimit/4 {
+			continue // a slow machine had not begun the script
+		}
+		state, err := e.Observe(t.Context(), h)
+		if err != nil || state.Reason != executor.ReasonTimeout || *state.ExitCode != 137 {
+			t.Errorf("state is %+v, %v", state, err)
+		}
+		if pid := firstPID(t, log); alive(pid) {
+			t.Errorf("script %d lives", pid)
+		}
+		return
 	}
 }
 
@@ -197,34 +204,41 @@ setsid bash -c 'trap "" TERM; echo $$; while :; do sleep 1 || :; done' &
 ( ( setsid env -i bash -c 'trap "" TERM; echo $$; while :; do /bin/sleep 1 || :; done' ) & )
 `
 	for name, test := range map[string]struct {
-		end    string
-		reason executor.Reason
+		end     string
+		timeout time.Duration
+		reason  executor.Reason
 	}{
-		"normal end": {"while test $(cat ../log/0* 2>/dev/null | wc -l) -lt 3; do sleep 0.01; done\nexit 0\n", executor.ReasonExit},
-		"deadline":   {"while :; do sleep 1 || :; done\n", executor.ReasonTimeout},
+		"normal end": {"while test $(cat ../log/0* 2>/dev/null | wc -l) -lt 3; do sleep 0.01; done\nexit 0\n", waitLimit, executor.ReasonExit},
+		"deadline":   {"while :; do sleep 1 || :; done\n", time.Second, executor.ReasonTimeout},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			e := newExecutor(t, nil)
-			h, err := e.Start(t.Context(), executor.Spec{
-				ID: "litci-job", Hash: "h", Script: []byte(tree + test.end),
-				Timeout: 3 * time.Second, Grace: 100 * time.Millisecond,
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			state := executortest.Until(t, e, h, executor.Ended)
-			if state.Reason != test.reason {
-				t.Errorf("state is %+v", state)
-			}
-			pids := strings.Fields(executortest.Output(t, e, h))
-			if len(pids) != 3 {
-				t.Fatalf("processes are %q", pids)
-			}
-			for _, text := range pids {
-				if pid := firstPID(t, text); alive(pid) {
-					t.Errorf("process %d lives", pid)
+			for timeout := test.timeout; ; timeout *= 4 {
+				h, err := e.Start(t.Context(), executor.Spec{
+					ID: "litci-job-" + fmt.Sprint(timeout.Milliseconds()), Hash: "h", Script: []byte(tree + test.end),
+					Timeout: timeout, Grace: 100 * time.Millisecond,
+				})
+				if err != nil {
+					t.Fatal(err)
 				}
+				state := executortest.Until(t, e, h, executor.Ended)
+				pids := strings.Fields(executortest.Output(t, e, h))
+				if len(pids) < 3 && timeout < waitLimit/4 {
+					continue // a slow machine had not begun them all
+				}
+				if state.Reason != test.reason {
+					t.Errorf("state is %+v", state)
+				}
+				if len(pids) != 3 {
+					t.Fatalf("processes are %q", pids)
+				}
+				for _, text := range pids {
+					if pid := firstPID(t, text); alive(pid) {
+						t.Errorf("process %d lives", pid)
+					}
+				}
+				return
 			}
 		})
 	}

@@ -29,13 +29,13 @@ func TestListNamesWhatRunsAndWhatEnded(t *testing.T) {
 	t.Parallel()
 	e := newExecutor(t, nil)
 	start := func(id, script string) executor.Handle {
-		h, err := e.Start(t.Context(), executor.Spec{ID: id, Hash: "h", Script: []byte(script), Timeout: time.Minute})
+		h, err := e.Start(t.Context(), executor.Spec{ID: id, Hash: "h", Script: []byte(script), Timeout: time.Hour})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return h
 	}
-	start("running", "sleep 60")
+	start("running", "sleep 1000")
 	executortest.Until(t, e, start("ended", "true"), executor.Ended)
 	removed := start("removed", "true")
 	executortest.Until(t, e, removed, executor.Ended)
