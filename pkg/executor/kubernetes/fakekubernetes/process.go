@@ -17,8 +17,12 @@ import (
 // marker is in the environment of a container's processes and of no other.
 const marker = "FAKE_KUBERNETES_CONTAINER"
 
-// killLimit bounds how long processes are killed that fork meanwhile.
-const killLimit = 10 * time.Second
+const (
+	// killLimit bounds how long processes are killed that fork meanwhile.
+	killLimit = time.Minute
+	// drainLimit bounds how long what they printed is read, should a stranger hold the pipe.
+	drainLimit = 30 * time.Second
+)
 
 // box stands for a container: a process, and all that come from it.
 type box struct {
@@ -94,7 +98,7 @@ func expanded(arg string) string { return strings.ReplaceAll(arg, "$$", "$") }
 func (b *box) wait() int {
 	err := b.cmd.Wait()
 	b.sweep()
-	_ = b.pipe.SetReadDeadline(time.Now().Add(time.Second)) // a stranger may hold the pipe
+	_ = b.pipe.SetReadDeadline(time.Now().Add(drainLimit))
 	<-b.read
 	b.pipe.Close()
 	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {

@@ -18,8 +18,12 @@ import (
 // marker is in the environment of a job's processes and of no other.
 const marker = "FAKE_LIGHTNING_MACHINE"
 
-// killLimit bounds how long processes are killed that fork meanwhile.
-const killLimit = 10 * time.Second
+const (
+	// killLimit bounds how long processes are killed that fork meanwhile.
+	killLimit = time.Minute
+	// drainLimit bounds how long what they printed is read, should a stranger hold the pipe.
+	drainLimit = 30 * time.Second
+)
 
 // machine stands for a container: a process, and all that come from it.
 type machine struct {
@@ -86,7 +90,7 @@ func (j *job) boot() error {
 		err := cmd.Wait()
 		// A container ends with its first process.
 		m.sweep()
-		_ = reader.SetReadDeadline(time.Now().Add(time.Second)) // a stranger may hold the pipe
+		_ = reader.SetReadDeadline(time.Now().Add(drainLimit))
 		<-read
 		reader.Close()
 		_ = os.RemoveAll(dir) // what is left is in the test's own folder
