@@ -18,7 +18,7 @@ import (
 	"github.com/litci/litci/pkg/executor/kubernetes/fakekubernetes"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(executortest.Patient(m)) }
 
 // suiteOptions are those of the double, and of any cluster.
 func suiteOptions(image string) executortest.Options {
@@ -152,6 +152,6 @@ func (w *world) executor(t *testing.T, change func(*Config)) *Executor {
 func spec(id, scenario, script string) executor.Spec {
 	return executor.Spec{
 		ID: "litci-" + id, Hash: "sha256:h", Image: "fake:" + scenario, Script: []byte(script),
-		Timeout: time.Minute, Grace: 5 * time.Second,
+		Timeout: time.Hour, Grace: time.Minute,
 	}
 }

@@ -177,7 +177,7 @@ func TestDeletedJobIsAbsent(t *testing.T) {
 // follow2 starts a job again and again until what is being deleted has gone.
 func follow2(t *testing.T, e *Executor, job executor.Spec) executor.Handle {
 	t.Helper()
-	end := time.Now().Add(time.Minute)
+	end := time.Now().Add(2 * time.Minute)
 	for {
 		h, err := e.Start(t.Context(), job)
 		if err == nil {

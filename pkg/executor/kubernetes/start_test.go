@@ -221,11 +221,12 @@ func TestServerThatHangs(t *testing.T) {
 	w := newWorld(t, fakekubernetes.Options{})
 	e := w.executor(t, nil)
 	h := executortest.Start(t, e, spec("hang", "none", linger))
-	impatient := w.executor(t, func(c *Config) { c.Pace.Call = 10 * time.Millisecond })
+	impatient := w.executor(t, func(c *Config) { c.Pace.Call = 100 * time.Millisecond })
 	w.Fail(fakekubernetes.Fault{Hang: true, Times: rest.Tries})
 	if state, err := impatient.Observe(t.Context(), h); err == nil || !strings.Contains(err.Error(), "reaches the API server") {
 		t.Errorf("state is %+v, %v", state, err)
 	}
+	w.Heal() // of a request that was given up before it came
 	executortest.Until(t, e, h, executor.Running)
 }
 
@@ -341,7 +342,7 @@ func TestManifest(t *testing.T) {
 		}}
 	})
 	job := spec("manifest", "none", "true\n")
-	job.Machine, job.Interruptible = "L4", true
+	job.Machine, job.Interruptible, job.Grace = "L4", true, 5*time.Second
 	m, err := e.machine(job)
 	if err != nil {
 		t.Fatal(err)

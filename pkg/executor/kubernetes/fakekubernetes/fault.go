@@ -32,6 +32,13 @@ func (s *Server) Fail(f Fault) {
 	s.faults = append(s.faults, &f)
 }
 
+// Heal ends what is left of all faults.
+func (s *Server) Heal() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = nil
+}
+
 // fault is the next one for a request. The lock is held.
 func (s *Server) fault(r *http.Request) *Fault {
 	for _, f := range s.faults {
