@@ -172,9 +172,13 @@ func TestDeadlineInSmallImages(t *testing.T) {
 	for _, without := range [][]string{{"-grep"}, {"-setsid"}, {"-grep", "-setsid"}} {
 		w := newWorld(t, fakelightning.Options{Path: image(t, without...)})
 		e := w.executor(t, nil)
-		job := spec("image", "ok", "trap '' TERM\necho ready\nwhile :; do sleep 0.1; done\n")
-		job.Timeout, job.Grace = time.Second, 500*time.Millisecond
-		state := executortest.Until(t, e, executortest.Start(t, e, job), executor.Ended)
+		var state executor.State
+		for timeout, log := time.Second, ""; log == "" && timeout < waitLimit; timeout *= 4 { // more, where the script has not begun
+			job := spec("image-"+fmt.Sprint(timeout.Milliseconds()), "ok", "trap '' TERM\necho ready\nwhile :; do sleep 0.1; done\n")
+			job.Timeout, job.Grace = timeout, 500*time.Millisecond
+			h := executortest.Start(t, e, job)
+			state, log = executortest.Until(t, e, h, executor.Ended), executortest.Output(t, e, h)
+		}
 		if state.Reason != executor.ReasonTimeout || state.ExitCode == nil || *state.ExitCode != 137 {
 			t.Errorf("%q: state is %+v", without, state)
 		}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,7 +27,7 @@ func TestMain(m *testing.M) {
 	if fetch, ok := fetchers()[filepath.Base(os.Args[0])]; ok {
 		os.Exit(fetch(os.Args[1:]))
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(executortest.Patient(m))
 }
 
 func TestSuite(t *testing.T) {
@@ -52,13 +53,31 @@ type world struct {
 	*fakelightning.Server
 	url    string
 	source *sourceServer
-	log    *bytes.Buffer
+	log    *safeBuffer
+}
+
+// safeBuffer is written by the executors of several processes.
+type safeBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *safeBuffer) Write(data []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(data)
+}
+
+func (s *safeBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
 }
 
 func newWorld(t *testing.T, options fakelightning.Options) *world {
 	t.Helper()
 	options.Dir = t.TempDir()
-	w := &world{Server: fakelightning.New(options), source: newSource(t), log: &bytes.Buffer{}}
+	w := &world{Server: fakelightning.New(options), source: newSource(t), log: &safeBuffer{}}
 	server := httptest.NewServer(w.Server)
 	w.url = server.URL
 	t.Cleanup(func() {
@@ -122,12 +141,12 @@ func (w *world) executor(t *testing.T, change func(*Config)) *Executor {
 func spec(id, image, script string) executor.Spec {
 	return executor.Spec{
 		ID: "litci-" + id, Hash: "h", Image: "fake:" + image, Script: []byte(script),
-		Timeout: time.Minute, Grace: 5 * time.Second,
+		Timeout: time.Hour, Grace: time.Minute,
 	}
 }
 
 // waitLimit bounds every wait; it is only reached by what is broken.
-const waitLimit = time.Minute
+const waitLimit = 2 * time.Minute
 
 // follow observes a job until it is in the phase, and shows what it was before.
 func follow(t *testing.T, e *Executor, h executor.Handle, phase executor.Phase) (executor.State, []executor.State) {

@@ -47,7 +47,7 @@ func TestAnswersThatAreLost(t *testing.T) {
 			w := newWorld(t, fakelightning.Options{})
 			e := w.executor(t, func(c *Config) {
 				if test.fault.Kind == fakelightning.Hang {
-					c.Pace.Call = 500 * time.Millisecond
+					c.Pace.Call = 5 * time.Second // for the other requests too
 				}
 			})
 			test.fault.Method, test.fault.Path = "POST", jobsPath
