@@ -222,7 +222,7 @@ func TestEngineUsers(t *testing.T) {
 func TestEngineClear(t *testing.T) {
 	t.Parallel()
 	e, other := newEngine(t, nil), newEngine(t, nil)
-	removed, running := begin(t, e, job("true\n")), begin(t, e, job("sleep 60\n"))
+	removed, running := begin(t, e, job("true\n")), begin(t, e, job("sleep 1000\n"))
 	theirs := begin(t, other, job("true\n"))
 	until(t, e, removed, executor.Ended)
 	if err := e.Remove(t.Context(), removed); err != nil {

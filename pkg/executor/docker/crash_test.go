@@ -43,7 +43,7 @@ func launchAndMaybeDie(order string) error {
 	if err := json.Unmarshal([]byte(order), &l); err != nil {
 		return err
 	}
-	e, err := New(Options{Instance: l.Instance, Shim: l.Shim, ShimArgs: []string{}, Pull: PullNever})
+	e, err := New(Options{Instance: l.Instance, Shim: l.Shim, ShimArgs: []string{}, Pull: PullNever, Call: waitLimit})
 	if err != nil {
 		return err
 	}

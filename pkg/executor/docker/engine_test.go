@@ -33,7 +33,7 @@ const labelStandIn = "litci.standin"
 // newEngine is an executor on the real engine, for an installation of its own.
 func newEngine(t testing.TB, change func(*Options)) *Executor {
 	t.Helper()
-	options := Options{Instance: "test-" + strings.ToLower(rand.Text()[:10]), Shim: shimProgram(t), ShimArgs: []string{}, Pull: PullNever}
+	options := Options{Instance: "test-" + strings.ToLower(rand.Text()[:10]), Shim: shimProgram(t), ShimArgs: []string{}, Pull: PullNever, Call: waitLimit}
 	if change != nil {
 		change(&options)
 	}

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/litci/litci/pkg/executor/executortest"
 )
 
 // TestMain lets the test binary play a launcher that can be killed, and leaves the
@@ -26,7 +28,7 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	}
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+	goleak.VerifyTestMain(executortest.Patient(m), goleak.Cleanup(func(code int) {
 		if dir, ok := shimDir.Load().(string); ok {
 			os.RemoveAll(dir)
 		}

@@ -63,7 +63,7 @@ func output(t testing.TB, e *Executor, h executor.Handle) string {
 func job(script string) executor.Spec {
 	return executor.Spec{
 		ID: "litci-" + strings.ToLower(rand.Text()[:20]) + "-0-a1", Hash: "h", Image: standIn,
-		Script: []byte(script), Timeout: waitLimit, Grace: time.Second,
+		Script: []byte(script), Timeout: waitLimit, Grace: waitLimit,
 	}
 }
 
