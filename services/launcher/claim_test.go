@@ -24,7 +24,7 @@ func (p placed) Place() (host, folder string) { return p.host, p.folder }
 // refused runs a launcher that must not start, and returns why.
 func (w *world) refused() string {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(w.t.Context(), waitLimit)
 	defer cancel()
 	err := New(w.bus, w.executor, w.options, zaptest.NewLogger(w.t)).Run(ctx)
 	if err == nil {
@@ -36,14 +36,15 @@ func (w *world) refused() string {
 // claimed waits until the pool's claim is as wanted.
 func (w *world) claimed(key string, want func(claim) bool) claim {
 	w.t.Helper()
+	ctx := patient(w.t)
 	for {
 		var c claim
-		data, _, err := w.bus.Runs().Get(w.t.Context(), key)
+		data, _, err := w.bus.Runs().Get(ctx, key)
 		if err == nil {
 			err = json.Unmarshal(data, &c)
 		}
-		if w.t.Context().Err() != nil {
-			w.t.Fatal(err)
+		if ctx.Err() != nil {
+			w.t.Fatalf("claim %+v, %v", c, err)
 		}
 		if err == nil && want(c) {
 			return c
@@ -103,14 +104,14 @@ func TestAnExecutorForAllHostsClaimsNothing(t *testing.T) {
 	j := w.job(7, 0)
 	w.publish(j)
 	w.started(j)
-	if found, err := w.bus.Runs().List(t.Context(), "pool.>"); err != nil || len(found) > 0 {
+	if found, err := w.bus.Runs().List(patient(t), "pool.>"); err != nil || len(found) > 0 {
 		t.Errorf("claims %v, %v", found, err)
 	}
 }
 
 func TestAClaimIsRenewed(t *testing.T) {
 	w := setup(t, placed{newMachine(), "one", "/data/jobs"})
-	w.options.Renew = time.Millisecond
+	w.options.Renew = 10 * time.Millisecond
 	w.run()
 	first := w.claimed("pool.default", held)
 	w.claimed("pool.default", func(c claim) bool {
@@ -125,8 +126,8 @@ func TestAClaimIsRenewed(t *testing.T) {
 // lives.
 func TestALauncherThatLostItsPoolStops(t *testing.T) {
 	w := setup(t, placed{newMachine(), "one", "/data/jobs"})
-	w.options.Renew = time.Millisecond
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	w.options.Renew = 10 * time.Millisecond
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() { ended <- New(w.bus, w.executor, w.options, zaptest.NewLogger(t)).Run(ctx) }()

@@ -79,6 +79,10 @@ func (m *machine) Start(ctx context.Context, spec executor.Spec) (executor.Handl
 		}
 	}
 	m.mu.Lock()
+	if m.jobs[spec.ID] != nil { // a second Start was faster
+		m.mu.Unlock()
+		return h, nil
+	}
 	m.jobs[spec.ID] = &machineJob{spec.Hash, executor.State{Phase: executor.Running, StartedAt: time.Now()}}
 	m.runs = append(m.runs, spec.ID)
 	m.most = max(m.most, m.running())

@@ -52,18 +52,26 @@ func TestWhatAStartIsDoingIsTold(t *testing.T) {
 
 func TestAFaultOfTheMachineIsTold(t *testing.T) {
 	m := newMachine()
-	m.before = func(context.Context, executor.Spec, int) error {
+	told := make(chan struct{})
+	m.before = func(ctx context.Context, _ executor.Spec, n int) error {
+		if n > 1 {
+			select {
+			case <-told: // the second try lasts until the first one's fault is known
+			case <-ctx.Done():
+			}
+		}
 		return &executor.FaultError{Message: "no engine answers", Err: errors.New("dial tcp 10.0.0.1: refused")}
 	}
 	w := setup(t, m)
 	w.options.Tell = time.Millisecond
-	w.options.Patience = []time.Duration{200 * time.Millisecond}
+	w.options.Patience = []time.Duration{time.Millisecond}
 	w.run()
 	j := w.job(7, 0)
 	w.publish(j)
 	await(t, w.bus, flow.States, func(s flow.Status) bool {
 		return s.Job == j.Job && s.State == flow.Starting && s.Message == "no engine answers; it is tried again"
 	})
+	close(told)
 	if r := w.result(j); r.Cause != flow.CauseInfrastructure || r.Message != "the job could not be started: no engine answers" {
 		t.Errorf("result is %+v", r)
 	}
