@@ -196,7 +196,7 @@ func (l *Launcher) serve(ctx context.Context) error {
 		group.Go(func() error { l.slots.follow(ctx, h); return nil })
 	}
 	for _, beside := range []func(context.Context){
-		l.leases.keepAlive, l.leases.follow, l.leases.keepOrder, l.followLimits, l.keepTelling,
+		l.leases.keepAlive, l.leases.follow, l.followLimits, l.keepTelling,
 		func(ctx context.Context) { l.board.Run(ctx, l.bus) },
 		func(ctx context.Context) { l.runs.follow(ctx, l.options.Recheck) },
 	} {
@@ -207,6 +207,8 @@ func (l *Launcher) serve(ctx context.Context) error {
 		return group.Wait() // ctx ended
 	}
 	group.Go(func() error { l.slots.keepCounting(ctx, follow); return nil })
+	// Not before the jobs that run here are known: their leases would be taken for void.
+	group.Go(func() error { l.leases.keepOrder(ctx); return nil })
 	group.Go(func() error { l.keepSweeping(ctx); return nil })
 	group.Go(func() error { l.keepTidying(ctx); return nil })
 	group.Go(func() error {

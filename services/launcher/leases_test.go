@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/zap/zaptest"
 
 	"github.com/litci/litci/pkg/bus"
+	"github.com/litci/litci/pkg/executor"
 	"github.com/litci/litci/pkg/flow"
 	"github.com/litci/litci/pkg/verdict"
 )
@@ -213,6 +215,53 @@ func TestALauncherTakesOverTheLeasesOfOneThatDied(t *testing.T) {
 	w.started(jobs[1])
 	m.end(external(jobs[1]))
 	w.awaitHeld(func(held map[string]lease) bool { return len(held) == 0 })
+}
+
+// slowCount is a machine whose first list takes as long as a lease of the dead, which
+// nobody must take for void meanwhile, could stay.
+type slowCount struct {
+	*machine
+	once sync.Once
+	wait func()
+}
+
+func (s *slowCount) List(ctx context.Context) ([]executor.Handle, error) {
+	s.once.Do(s.wait)
+	return s.machine.List(ctx)
+}
+
+// TestALeaseIsNotVoidBeforeTheJobsAreCounted has the job of a dead launcher, which runs
+// on an executor that takes its time to list its jobs.
+func TestALeaseIsNotVoidBeforeTheJobsAreCounted(t *testing.T) {
+	m := &slowCount{machine: newMachine()}
+	w := setup(t, m)
+	w.options.Slots, w.options.RepositoryJobs, w.options.HolderLife = 4, 1, time.Second
+	jobs := w.jobs(7, 2)
+	dead := lease{jobs[0].AttemptID(), "dead"}
+	value, err := json.Marshal(dead)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.bus.Slots().Put(patient(t), "repo.7.0", value, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Start(t.Context(), executor.Spec{ID: external(jobs[0])}); err != nil {
+		t.Fatal(err)
+	}
+	m.wait = func() {
+		// Four times as long as a lease of the dead stays.
+		for end := time.Now().Add(4 * w.options.HolderLife / 6); time.Now().Before(end); {
+			if held := w.held(); held["repo.7.0"] != dead {
+				t.Errorf("leases %v", held)
+				return
+			}
+		}
+	}
+	w.run()
+	w.awaitHeld(func(held map[string]lease) bool {
+		now := held["repo.7.0"]
+		return now.Attempt == dead.Attempt && now.Holder != dead.Holder
+	})
 }
 
 // TestTheLeaseOfADeadLauncherIsVoid has one whose machine is gone with its job.
