@@ -122,12 +122,16 @@ func (l *Launcher) tellStart(ctx context.Context, job flow.Job, starting func() 
 			if says == "" || silent < startPace*l.options.Tell || says == told && silent < retell {
 				continue
 			}
-			told, at = says, time.Now()
-			status := flow.StatusOf(job, flow.Starting, at.UTC())
+			now := time.Now()
+			status := flow.StatusOf(job, flow.Starting, now.UTC())
 			status.Message = says
-			if err := bus.Publish(ctx, l.bus, flow.States.OfPool(l.options.Pool), status); err != nil && ctx.Err() == nil {
-				l.log.Warn("start is not told", zap.String("job", job.Job), zap.Error(err))
+			if err := bus.Publish(ctx, l.bus, flow.States.OfPool(l.options.Pool), status); err != nil {
+				if ctx.Err() == nil {
+					l.log.Warn("start is told later", zap.String("job", job.Job), zap.Error(err))
+				}
+				continue
 			}
+			told, at = says, now
 		}
 	}()
 	return func() { cancel(); <-ended }

@@ -125,10 +125,10 @@ func (w *waiting) count() map[string]int {
 	return n
 }
 
-// word is a status to tell, with the span that it belongs to.
+// word is a status to tell, of one job.
 type word struct {
 	flow.Status
-	span trace.Span
+	one *waiter
 }
 
 // news are the statuses of the jobs that have waited for the same reason for a
@@ -150,9 +150,16 @@ func (w *waiting) news(now time.Time, while time.Duration) []word {
 		one.told, one.toldAt = why.text, now
 		status := flow.StatusOf(one.job, flow.Queued, now.UTC())
 		status.Message = why.text
-		news = append(news, word{status, one.span})
+		news = append(news, word{status, one})
 	}
 	return news
+}
+
+// unsay takes back what could not be told: it is told again.
+func (w *waiting) unsay(one *waiter) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	one.told = ""
 }
 
 // putOff brings a job that found no room to wait again later, and tells people from
@@ -183,9 +190,10 @@ func (l *Launcher) keepTelling(ctx context.Context) {
 			if ctx.Err() != nil {
 				return
 			}
-			told := trace.ContextWithSpan(ctx, status.span)
+			told := trace.ContextWithSpan(ctx, status.one.span)
 			if err := bus.Publish(told, l.bus, flow.States.OfPool(l.options.Pool), status.Status); err != nil && ctx.Err() == nil {
-				l.log.Warn("reason for waiting", zap.String("job", status.Job), zap.Error(err))
+				l.waiting.unsay(status.one)
+				l.log.Warn("reason for waiting is told later", zap.String("job", status.Job), zap.Error(err))
 			}
 		}
 	}

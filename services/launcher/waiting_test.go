@@ -448,6 +448,10 @@ func TestTellsWhyAJobWaits(t *testing.T) {
 			t.Errorf("after %s: %q, want %q", step.after, got, step.want)
 		}
 	}
+	w.unsay(one)
+	if got := news(9*time.Second + retell); !slices.Equal(got, []string{"waits for c"}) {
+		t.Errorf("what could not be told: %q", got)
+	}
 	w.remove(one)
 	if n := w.count(); len(n) != 0 {
 		t.Errorf("waiting are %v", n)
