@@ -11,13 +11,14 @@ import (
 
 	"github.com/litci/litci/pkg/cancellation"
 	"github.com/litci/litci/pkg/executor"
+	"github.com/litci/litci/pkg/executor/executortest"
 	"github.com/litci/litci/pkg/flow"
 )
 
 func (w *world) cancel(s flow.Status, at time.Time) {
 	w.t.Helper()
 	request := cancellation.Request{ID: "x", Reason: "Superseded by abc1234.", At: at}
-	if err := cancellation.Run(w.t.Context(), w.bus, s.Run, request); err != nil {
+	if err := cancellation.Run(patient(w.t), w.bus, s.Run, request); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -263,11 +264,7 @@ wait
 	s = w.withHandle(s, h)
 	w.run()
 	w.publish(s)
-	live := ""
-	await(t, w.bus, flow.LogOf(s.Job), func(b flow.LogBlock) bool {
-		live += b.Text
-		return strings.Count(live, "pid ") == 5
-	})
+	executortest.Follow(t, e, h, func(executor.State) bool { return strings.Count(executortest.Output(t, e, h), "pid ") == 5 })
 	w.cancel(s, time.Now())
 	r := w.result(s)
 	if r.Conclusion != flow.Cancelled || r.Message != "Superseded by abc1234." {

@@ -73,7 +73,7 @@ func (w *Watcher) follower(status *flow.Status, handle executor.Handle, asked <-
 		Watcher: w, status: *status, handle: handle, asked: asked, began: status.At,
 		circumstances: circumstances{timeout: time.Duration(status.TimeoutMinutes) * time.Minute},
 		archive:       newArchive(w.options.Dir, w.options.HeadBytes, w.options.TailBytes),
-		live:          live{bus: w.bus, job: status.Job, attempt: status.Attempt, log: w.log},
+		live:          live{bus: w.bus, job: status.Job, attempt: status.Attempt, timeout: w.blockTimeout, log: w.log},
 	}
 	if f.timeout <= 0 {
 		f.timeout = defaultTimeout

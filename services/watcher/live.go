@@ -16,7 +16,7 @@ const (
 	// maxBehind is how far the reader of a log may be behind its end before live
 	// blocks are left out, in bytes: nobody reads so fast, and the archive has it all.
 	maxBehind = 1 << 20
-	// blockTimeout bounds the publishing of one block.
+	// blockTimeout is how long the log of a job waits for one block at most.
 	blockTimeout = 2 * time.Second
 )
 
@@ -26,6 +26,8 @@ type live struct {
 	bus     *bus.Bus
 	job     string
 	attempt int
+	// timeout bounds the publishing of one block.
+	timeout time.Duration
 	log     *zap.Logger
 
 	pending []byte
@@ -63,7 +65,7 @@ func (l *live) send(ctx context.Context, behind bool) {
 func (l *live) end(ctx context.Context) { l.publish(ctx, true) }
 
 func (l *live) publish(ctx context.Context, last bool) {
-	ctx, cancel := context.WithTimeout(ctx, blockTimeout)
+	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
 	block := flow.LogBlock{Job: l.job, Attempt: l.attempt, Offset: l.offset, Text: string(l.pending), Last: last}
 	if err := bus.Publish(ctx, l.bus, flow.LogOf(l.job), block); err != nil {

@@ -13,14 +13,14 @@ import (
 )
 
 // maxGrowth bounds the heap that a log of any length takes, with the server of the
-// test and, beside other tests, with theirs.
+// test.
 const maxGrowth = 80 << 20
 
 // A log is never in memory as a whole, however fast it comes.
 func TestLargeLogTakesLittleMemory(t *testing.T) {
 	const size = 64 << 20
 	e := newFlood(size)
-	w := setup(t, e)
+	w := newWorld(t, e) // other tests, beside it, would count
 	w.options.HeadBytes, w.options.TailBytes = 1<<20, 1<<20
 	r := w.drown(e)
 	log := w.archived(r.Log)

@@ -121,6 +121,8 @@ type Watcher struct {
 	board    cancellation.Board
 	retries  *prometheus.CounterVec
 	jobs     *prometheus.GaugeVec
+	// blockTimeout bounds the publishing of one live block.
+	blockTimeout time.Duration
 	// masks are the values that no log may show; jobs add their own to a copy.
 	masks *masker
 	// buffers are for reading logs: thousands of jobs read a few at a time.
@@ -130,7 +132,7 @@ type Watcher struct {
 // New returns a Watcher that follows the jobs of an executor.
 func New(b *bus.Bus, e executor.Executor, options Options, log *zap.Logger) *Watcher {
 	w := &Watcher{
-		bus: b, executor: e, options: options.withDefaults(), log: log, masks: newMasker(options.Masks),
+		bus: b, executor: e, options: options.withDefaults(), log: log, blockTimeout: blockTimeout, masks: newMasker(options.Masks),
 		buffers: &sync.Pool{New: func() any { return new([readSize]byte) }},
 		retries: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "litci_retries_total", Help: "Attempts that litci itself raised, by pool and what ended the one before.",
