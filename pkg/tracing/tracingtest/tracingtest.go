@@ -3,6 +3,7 @@
 package tracingtest
 
 import (
+	"bytes"
 	"compress/gzip"
 	"encoding/hex"
 	"fmt"
@@ -48,7 +49,11 @@ func Start(t testing.TB) *Collector {
 	c := &Collector{}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/traces", func(w http.ResponseWriter, r *http.Request) {
-		if err := c.take(r); err != nil {
+		sent, err := io.ReadAll(r.Body)
+		if err != nil {
+			return // whoever was killed while it exported, exported nothing
+		}
+		if err := c.take(r.Header, sent); err != nil {
 			t.Errorf("collector: %v", err)
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
@@ -65,12 +70,12 @@ func Start(t testing.TB) *Collector {
 	return c
 }
 
-func (c *Collector) take(r *http.Request) error {
-	if kind := r.Header.Get("Content-Type"); kind != "application/x-protobuf" {
+func (c *Collector) take(header http.Header, sent []byte) error {
+	if kind := header.Get("Content-Type"); kind != "application/x-protobuf" {
 		return fmt.Errorf("content type %q", kind)
 	}
-	body := io.Reader(r.Body)
-	if r.Header.Get("Content-Encoding") == "gzip" {
+	body := io.Reader(bytes.NewReader(sent))
+	if header.Get("Content-Encoding") == "gzip" {
 		var err error
 		if body, err = gzip.NewReader(body); err != nil {
 			return err
