@@ -13,8 +13,8 @@ import (
 // The ports lie below those that systems give to outgoing connections: while a
 // process is down, nobody else must take its own.
 const (
-	firstPort = 12_000
-	lastPort  = 30_000
+	firstPort = 10_000
+	lastPort  = 16_000
 )
 
 // Ports are the ports of the loopback interface, each handed out once. It is safe
@@ -22,12 +22,16 @@ const (
 type Ports struct {
 	mu   sync.Mutex
 	next int
+	// taken keeps what was handed out from other programs that take ports by this package.
+	taken []net.PacketConn
 }
 
 // New returns Ports that begin anywhere, so that two programs seldom meet.
 func New() *Ports { return &Ports{next: firstPort + rand.IntN(lastPort-firstPort)} }
 
-// Take returns an address that nobody listens on.
+// Take returns an address that nobody listens on. No other Take on this machine returns
+// it while this process lives: the same number of UDP, which nobody here needs, is held as
+// long.
 func (p *Ports) Take() (string, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -36,10 +40,16 @@ func (p *Ports) Take() (string, error) {
 		if p.next++; p.next == lastPort {
 			p.next = firstPort
 		}
+		held, err := net.ListenPacket("udp", address)
+		if err != nil {
+			continue // somebody else's
+		}
 		listener, err := net.Listen("tcp", address)
 		if err != nil {
-			continue // in use
+			_ = held.Close() // nothing was sent
+			continue         // in use
 		}
+		p.taken = append(p.taken, held)
 		return address, listener.Close()
 	}
 	return "", errors.New("no free port on the loopback interface")
