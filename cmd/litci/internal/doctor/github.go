@@ -48,9 +48,10 @@ func (r *Report) github(ctx context.Context, cfg *config.Config) {
 	}
 	defer app.Close()
 	api := app.AsApp()
+	asked := time.Now()
 	self, answer, err := api.Apps.Get(ctx, "")
 	if answer != nil && answer.Response != nil {
-		r.clock(answer.Header.Get("Date"), time.Now())
+		r.clock(answer.Header.Get("Date"), asked, time.Now())
 	}
 	if err != nil {
 		if told := app.Check(ctx); told != nil {
@@ -67,15 +68,22 @@ func (r *Report) github(ctx context.Context, cfg *config.Config) {
 	r.deliveries(ctx, api)
 }
 
-// clock compares GitHub's clock with this machine's.
-func (r *Report) clock(date string, now time.Time) {
+// clock compares GitHub's clock with this machine's. GitHub wrote the date at a moment
+// between the question and the answer, so only what lies outside of them is a difference.
+func (r *Report) clock(date string, asked, answered time.Time) {
 	const what, remedy = "clock", "synchronise this machine's clock (timedatectl set-ntp true)"
 	theirs, err := http.ParseTime(date)
 	if err != nil {
 		r.add(what, Warn, "GitHub's answer has no time to compare with", "look for a proxy that removes the Date header")
 		return
 	}
-	ahead := now.Sub(theirs).Round(time.Second)
+	ahead := time.Duration(0)
+	switch {
+	case asked.After(theirs):
+		ahead = asked.Sub(theirs).Round(time.Second)
+	case answered.Before(theirs):
+		ahead = answered.Sub(theirs).Round(time.Second)
+	}
 	text := "this machine's clock is right"
 	switch {
 	case ahead > time.Second:
