@@ -19,6 +19,9 @@ type Lag struct {
 	Waiting     uint64
 	InHand      uint64
 	Redelivered uint64
+	// Delivered is how far in its stream the consumer has come. A message that was stored
+	// just now may be counted nowhere yet, and is behind it.
+	Delivered uint64
 	// Asking is how many processes wait for a message; those that have no free place do
 	// not, and between two questions of a process is a moment without.
 	Asking int
@@ -48,7 +51,7 @@ func (b *Bus) Lags(ctx context.Context) ([]Lag, error) {
 			}
 			lags = append(lags, Lag{
 				Stream: info.Stream, Durable: info.Config.Durable, Waiting: info.NumPending, InHand: uint64(info.NumAckPending),
-				Redelivered: uint64(info.NumRedelivered), Asking: info.NumWaiting,
+				Redelivered: uint64(info.NumRedelivered), Delivered: info.Delivered.Stream, Asking: info.NumWaiting,
 			})
 		}
 		if err := consumers.Err(); err != nil && !errors.Is(err, jetstream.ErrEndOfData) {

@@ -17,6 +17,9 @@ import (
 
 const testRun = "abcdefghijklmnopqrst"
 
+// patience is how long a test waits for what must come.
+const patience = 2 * time.Minute
+
 // mesh is a bus on which the tests play all services.
 type mesh struct {
 	t *testing.T
@@ -50,7 +53,7 @@ func (x *text) String() string {
 // until waits until the text has some part.
 func (x *text) until(t *testing.T, part string) {
 	t.Helper()
-	late := time.After(30 * time.Second)
+	late := time.After(patience)
 	for {
 		x.mu.Lock()
 		have, changed := x.written.String(), x.changed
@@ -90,7 +93,7 @@ func (m *mesh) must(err error) {
 }
 
 func (m *mesh) order() Order {
-	return Order{Bus: m.Bus, By: "ada", Patience: 30 * time.Second, Out: m.out, Words: m.words}
+	return Order{Bus: m.Bus, By: "ada", Patience: patience, Out: m.out, Words: m.words}
 }
 
 // settle gives an attempt its verdict.
@@ -237,7 +240,7 @@ func TestCancellingReachesTheAttemptThatComesMeanwhile(t *testing.T) {
 	m.raise(0, flow.Earlier{Attempt: 1, Cause: flow.CausePreempted})
 	select {
 	case <-asked:
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		t.Error("the end of the second attempt was not asked for")
 	}
 	release()

@@ -168,6 +168,11 @@ func (o Order) Replay(ctx context.Context, deliveries []Stored) ([]Replayed, err
 	if o.Patience == 0 {
 		return done, nil
 	}
+	end, err := o.Bus.End(ctx, string(flow.Events))
+	if err != nil {
+		return done, err
+	}
+	watch.last = end.Sequence - 1
 	waiting, cancel := context.WithTimeout(ctx, o.Patience)
 	defer cancel()
 	tick := time.NewTicker(200 * time.Millisecond)
@@ -192,13 +197,15 @@ func (o Order) Replay(ctx context.Context, deliveries []Stored) ([]Replayed, err
 type outcomes struct {
 	plans, results bus.From
 	letter         uint64
+	// last is the delivery to which the planner must have come.
+	last uint64
 }
 
 // look learns what is known now, and tells whether that is all there is to know.
 func (w *outcomes) look(ctx context.Context, b *bus.Bus, done []Replayed) (bool, error) {
 	// The planner publishes before it lets go of a delivery: once it has nothing in
 	// hand, all that it had to say is there.
-	idle, err := plannerIdle(ctx, b)
+	idle, err := plannerIdle(ctx, b, w.last)
 	if err != nil {
 		return false, err
 	}
@@ -251,14 +258,15 @@ func (w *outcomes) look(ctx context.Context, b *bus.Bus, done []Replayed) (bool,
 	return idle || unknown == 0, nil
 }
 
-// plannerIdle tells whether the planner has no delivery in hand and none before it.
-func plannerIdle(ctx context.Context, b *bus.Bus) (bool, error) {
+// plannerIdle tells whether the planner has come as far as a delivery, and has none in
+// hand and none before it.
+func plannerIdle(ctx context.Context, b *bus.Bus, last uint64) (bool, error) {
 	lags, err := b.Lags(ctx)
 	if err != nil {
 		return false, err
 	}
 	for _, l := range lags {
-		if l.Stream == "EVENTS" && l.Waiting+l.InHand > 0 {
+		if l.Stream == "EVENTS" && (l.Waiting+l.InHand > 0 || l.Delivered < last) {
 			return false, nil
 		}
 	}
