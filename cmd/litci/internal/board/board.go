@@ -164,6 +164,16 @@ func (b *Board) Log(block flow.LogBlock) {
 	}
 }
 
+// Logged is how much of a job's log was seen, in bytes.
+func (b *Board) Logged(job string) int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if j := b.byID[job]; j != nil {
+		return j.logged
+	}
+	return 0
+}
+
 // name is how a line of output calls its job.
 func (j *Job) name() string { return cmp.Or(j.Check, j.ID) }
 

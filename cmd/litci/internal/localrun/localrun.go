@@ -181,20 +181,53 @@ func perform(signals Signals, o Options, t *tree, show *board.Board, planned flo
 	}
 	follow := s.follow(ctx, show, len(jobs))
 	defer func() { follow.stop(); show.Close() }()
+	show.Plan(planned) // before a job can say anything
 	err = s.publish(signals.Gentle, t, planned, jobs)
 	if err != nil && signals.Gentle.Err() == nil {
 		return err
 	}
 	if err == nil {
-		show.Plan(planned)
 		err = follow.wait(signals.Gentle, s)
 	}
 	if signals.Gentle.Err() != nil && !show.Finished() {
 		report.Interrupted = true
 		err = s.interrupt(signals.Hard, show, follow)
 	}
+	if o.Board.Output {
+		err = errors.Join(err, s.catchUp(ctx, show))
+	}
 	report.take(show.Jobs())
 	return errors.Join(err, report.readLogs(ctx, s.mesh.Bus.Logs(), o.LogDir))
+}
+
+// catchUp shows what ended jobs wrote and the board has not seen: live blocks may come
+// behind the verdict, or not at all.
+func (s *scene) catchUp(ctx context.Context, show *board.Board) error {
+	for _, job := range show.Jobs() {
+		if job.Result == nil || job.Result.Log == "" || job.Result.LogDropped > 0 {
+			continue
+		}
+		seen := show.Logged(job.ID)
+		if seen >= job.Result.LogBytes {
+			continue
+		}
+		archive, err := s.mesh.Bus.Logs().Get(ctx, job.Result.Log)
+		if err != nil {
+			return fmt.Errorf("log of %s: %w", job.Check, err)
+		}
+		_, err = io.CopyN(io.Discard, archive, seen)
+		var rest []byte
+		if err == nil {
+			rest, err = io.ReadAll(archive)
+		} else if errors.Is(err, io.EOF) {
+			err = nil // the board has seen more, of an attempt before
+		}
+		if err = errors.Join(err, archive.Close()); err != nil {
+			return fmt.Errorf("log of %s: %w", job.Check, err)
+		}
+		show.Log(flow.LogBlock{Job: job.ID, Attempt: job.Result.Attempt, Offset: seen, Text: string(rest)})
+	}
+	return nil
 }
 
 // publish stores the source and the plan with its jobs.

@@ -137,19 +137,31 @@ func (s *scene) follow(ctx context.Context, show *board.Board, total int) *follo
 	return f
 }
 
+// tail lets see have all of a subject until ctx ends. It begins anew where the server did
+// not answer in time, which the board does not mind.
 func tail[T any](ctx context.Context, b *bus.Bus, subject flow.Subject[T], see func(T), failed chan<- error) {
-	err := bus.Tail(ctx, b, subject, func(msg T) bool {
-		see(msg)
-		return true
-	})
-	if err != nil && ctx.Err() == nil {
-		failed <- err
+	for try := 1; ; try++ {
+		err := bus.Tail(ctx, b, subject, func(msg T) bool {
+			see(msg)
+			return true
+		})
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		if try == tries {
+			failed <- err
+			return
+		}
 	}
 }
 
-// patience is how long nothing may be in hand before jobs without a result count as
-// given up.
-const patience = 5 * time.Second
+const (
+	// tries is how often a tail is begun; each waits seconds for the server.
+	tries = 5
+	// patience is how long nothing may be in hand before jobs without a result count as
+	// given up.
+	patience = 10 * time.Second
+)
 
 // wait returns when every job has its result, or when ctx ends, or with the error of
 // what stopped before.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/litci/litci/cmd/litci/internal/board"
 	"github.com/litci/litci/cmd/litci/internal/mesh"
+	"github.com/litci/litci/pkg/bus"
 	"github.com/litci/litci/pkg/flow"
 )
 
@@ -17,11 +18,12 @@ const (
 	grace = 10 * time.Second
 	// slack is how long behind its grace a job is waited for, and how long verdicts are
 	// waited for when all jobs have ended.
-	slack = 10 * time.Second
+	slack = 30 * time.Second
 )
 
 // interrupt stops what runs and lets nothing more begin. hard ends the grace.
 func (s *scene) interrupt(hard context.Context, show *board.Board, follow *followed) error {
+	failed := s.learn(context.WithoutCancel(hard), show)
 	var running []string
 	for _, job := range show.Jobs() {
 		if job.Result == nil && job.State != flow.Queued {
@@ -33,7 +35,8 @@ func (s *scene) interrupt(hard context.Context, show *board.Board, follow *follo
 		text = fmt.Sprintf("interrupted: stopping %s (%s); again ends them at once", strings.Join(running, ", "), grace)
 	}
 	show.Note(text)
-	failed := s.launcher.stop()
+	// A job that the launcher had in hand may have begun after all.
+	failed = errors.Join(failed, s.launcher.stop(), s.learn(context.WithoutCancel(hard), show))
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(hard), grace+slack)
 	defer cancel()
 	if err := mesh.EndJobs(ctx, s.executor, grace, hard.Done()); err != nil {
@@ -57,6 +60,14 @@ func (s *scene) interrupt(hard context.Context, show *board.Board, follow *follo
 		case <-changed:
 		}
 	}
+}
+
+// learn shows on the board which states the stream has: what follows it may be behind.
+func (s *scene) learn(ctx context.Context, show *board.Board) error {
+	return bus.Scan(ctx, s.mesh.Bus, flow.States, bus.From{}, func(_ bus.Meta, state flow.Status) bool {
+		show.Status(state)
+		return true
+	})
 }
 
 // started tells whether a job was started and has no result.
