@@ -57,13 +57,27 @@ func (d *Demo) follow(ctx context.Context, show *board.Board) (wait func()) {
 	return tails.Wait
 }
 
+// tail lets see have all of a subject until ctx ends. It begins anew where the server did
+// not answer in time, which the board does not mind.
 func tail[T any](ctx context.Context, b *bus.Bus, subject flow.Subject[T], see func(T)) {
-	// What a viewer misses is no failure of the demo: the report comes from GitHub.
-	_ = bus.Tail(ctx, b, subject, func(msg T) bool {
-		see(msg)
-		return true
-	})
+	for {
+		err := bus.Tail(ctx, b, subject, func(msg T) bool {
+			see(msg)
+			return true
+		})
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(poll):
+		}
+	}
 }
+
+// silence is how long the server may give no answer before the demo is given up.
+const silence = time.Minute
 
 // untilReported waits until no message is waiting or in hand and every check is
 // completed. It returns when each check was first seen completed.
@@ -71,6 +85,7 @@ func (d *Demo) untilReported(ctx context.Context, show *board.Board) (map[string
 	completed := map[string]time.Time{}
 	tick := time.NewTicker(poll)
 	defer tick.Stop()
+	answered := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -91,9 +106,13 @@ func (d *Demo) untilReported(ctx context.Context, show *board.Board) (map[string
 			continue
 		}
 		lags, err := d.mesh.Bus.Lags(ctx)
-		if err != nil {
+		if err != nil && time.Since(answered) > silence {
 			return nil, err
 		}
+		if err != nil {
+			continue // a machine that stood still for a while is late with all answers
+		}
+		answered = time.Now()
 		if idle(lags) && show.Finished() {
 			return completed, nil
 		}
@@ -106,6 +125,9 @@ func (d *Demo) untilReported(ctx context.Context, show *board.Board) (map[string
 	}
 }
 
+// patience is how far behind a viewer may be.
+const patience = 10 * time.Second
+
 // quiet tells that the board stays empty although all messages are settled: a
 // viewer may be a moment behind.
 func (d *Demo) quiet(ctx context.Context, show *board.Board) bool {
@@ -114,7 +136,7 @@ func (d *Demo) quiet(ctx context.Context, show *board.Board) bool {
 		return false
 	case <-ctx.Done():
 		return false
-	case <-time.After(2 * time.Second):
+	case <-time.After(patience):
 		return true
 	}
 }
