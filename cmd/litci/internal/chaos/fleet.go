@@ -139,7 +139,7 @@ var (
 )
 
 // startWithin bounds the time until a process is ready, beside the outage of NATS.
-const startWithin = time.Minute
+const startWithin = 3 * time.Minute
 
 // untilReady waits until a process is ready or has ended.
 func (f *fleet) untilReady(ctx context.Context, p *process, ready func() bool) error {
@@ -274,17 +274,18 @@ func (f *fleet) allReady(ctx context.Context) error {
 	return nil
 }
 
-// stopWithin is how long processes may take to stop, all together.
-const stopWithin = 30 * time.Second
+// stopWithin is how long processes may take to stop: the services together, and then what
+// they need. Each bounds itself to less.
+const stopWithin = time.Minute
 
 // stop ends all processes: the services first, then what they need. When it is hard
 // none is asked, since nobody looks at what comes of it.
 func (f *fleet) stop(hard bool) error {
-	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
-	defer cancel()
 	var mu sync.Mutex
 	var failed error
 	stop := func(list ...*process) {
+		ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
+		defer cancel()
 		var wait sync.WaitGroup
 		for _, p := range list {
 			wait.Go(func() {
