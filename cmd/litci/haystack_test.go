@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"io"
 	"io/fs"
 	"os"
@@ -72,6 +73,9 @@ func (h *haystack) unpack(surface, where string, data []byte, depth int) {
 func (h *haystack) folder(surface, dir string) {
 	h.t.Helper()
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) && path != dir {
+			return nil // it was there for a moment only: those that use the folder go on
+		}
 		if err != nil {
 			return err
 		}
@@ -81,6 +85,9 @@ func (h *haystack) folder(surface, dir string) {
 		}
 		data, err := os.ReadFile(path)
 		h.add(surface, path, data)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
 		return err
 	})
 	if err != nil {

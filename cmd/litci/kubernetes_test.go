@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http/httptest"
 	"os"
@@ -92,20 +93,24 @@ kubernetes-machines:
 	for _, violation := range c.Violations() {
 		t.Error(violation)
 	}
-	jobs := 0
+	jobs := map[string]bool{} // what is asked for twice is one
 	for _, r := range c.Requests() {
 		if r.Method != "POST" || !strings.HasSuffix(r.Path, "/jobs") {
 			continue
 		}
-		jobs++
+		var job struct{ Metadata struct{ Name string } }
+		if err := json.Unmarshal([]byte(r.Body), &job); err != nil {
+			t.Fatal(err)
+		}
+		jobs[job.Metadata.Name] = true
 		for _, want := range []string{`"amd.com/gpu":"1"`, `"example.com/accelerator":"mi300"`, `"kueue.x-k8s.io/queue-name":"ci"`, `"16Gi"`} {
 			if !strings.Contains(r.Body, want) {
 				t.Errorf("job without %s: %s", want, r.Body)
 			}
 		}
 	}
-	if n := strings.Count(p.logged(), "source fetched"); jobs != 2 || n != 2 {
-		t.Errorf("%d jobs were made, %d sources were fetched", jobs, n)
+	if n := strings.Count(p.logged(), "source fetched"); len(jobs) != 2 || n != 2 {
+		t.Errorf("%d jobs were made, %d sources were fetched", len(jobs), n)
 	}
 	if strings.Contains(p.logged(), "canary-token") {
 		t.Error("the token was logged")

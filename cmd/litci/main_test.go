@@ -1,10 +1,13 @@
 package main
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -14,11 +17,17 @@ import (
 // TestMain makes this test binary answer as litci too, so that scripts and tests
 // start real processes of the program under test.
 func TestMain(m *testing.M) {
+	// Most of the time these tests wait: for processes, for leases, for a minute to pass.
+	// A number behind -parallel goes before this one.
+	if err := flag.Set("test.parallel", strconv.Itoa(max(4, runtime.GOMAXPROCS(0)))); err != nil {
+		panic(err)
+	}
 	testscript.Main(m, map[string]func(){"litci": main})
 }
 
 // The scripts are transcripts: what a user types, and what comes of it.
 func TestScripts(t *testing.T) {
+	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir: filepath.Join("testdata", "script"),
 		Setup: func(env *testscript.Env) error {
@@ -33,6 +42,7 @@ func TestScripts(t *testing.T) {
 				return err
 			}
 			env.Setenv("REPOSITORY", repository)
+			env.Values[meshKey{}] = new(func())
 			return setenvOfGo(env)
 		},
 		Cmds:                scriptCommands(),

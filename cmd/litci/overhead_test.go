@@ -143,8 +143,8 @@ func logOf(b *testing.B, e executor.Executor, h executor.Handle) string {
 	return string(text)
 }
 
-// poll asks a place again and again, as launchers do at first.
-func poll(b *testing.B, what string, done func() bool) {
+// poll asks again and again, as launchers do at first.
+func poll(b testing.TB, what string, done func() bool) {
 	b.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

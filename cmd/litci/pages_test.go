@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
@@ -20,7 +19,7 @@ import (
 // chromium; .ci/run installs it.
 func browser(t *testing.T) context.Context {
 	t.Helper()
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox)
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox, chromedp.WSURLReadTimeout(patience))
 	allocator, stop := chromedp.NewExecAllocator(t.Context(), options...)
 	t.Cleanup(stop)
 	ctx, stop := chromedp.NewContext(allocator)
@@ -55,15 +54,13 @@ func call[P, R any](command cdp.Command[P, R], params P) chromedp.Action[chromed
 // eventually waits until an expression is true on the page, across its reloads.
 func eventually(t *testing.T, ctx context.Context, expression string) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); ; {
-		// An error is a page that was just left.
-		if ok, err := chromedp.Run(ctx, chromedp.Evaluate[bool](expression)); err == nil && ok {
-			return
+	poll(t, expression, func() bool {
+		ok, err := chromedp.Run(ctx, chromedp.Evaluate[bool](expression))
+		if ctx.Err() != nil {
+			t.Fatal(err)
 		}
-		if time.Now().After(deadline) || ctx.Err() != nil {
-			t.Fatalf("never true on the page: %s", expression)
-		}
-	}
+		return err == nil && ok // an error is a page that was just left
+	})
 }
 
 // detailsURL waits for a check run and returns where its details link leads.
@@ -124,7 +121,9 @@ run: |
 	screenshot(t, ctx, "job-live.png")
 
 	w.write(filepath.Join(outside, "end"), "")
-	eventually(t, ctx, `document.getElementById("state").textContent.includes("exit 3") && document.getElementById("log").textContent.includes("something broke")`)
+	// The page that has the end is another one, of a job that is over.
+	eventually(t, ctx, `document.readyState === "complete" && document.getElementById("live") === null &&
+		document.getElementById("state").textContent.includes("exit 3") && document.getElementById("log").textContent.includes("something broke")`)
 	screenshot(t, ctx, "job-ended.png")
 
 	do(t, ctx, chromedp.Click(chromedp.CSS("nav a")), chromedp.WaitVisible(chromedp.CSS("table")))
@@ -213,14 +212,12 @@ func TestJobPageWorksWithoutJavaScript(t *testing.T) {
 	do(t, ctx, call(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}), chromedp.Navigate(page))
 	// Only the page's own refresh brings the end.
 	var text string
-	for deadline := time.Now().Add(patience); !strings.Contains(text, "Passed"); {
-		if time.Now().After(deadline) {
-			t.Fatalf("the page never showed the end: %s", text)
-		}
+	poll(t, "the job's end on the page", func() bool {
 		if now, err := chromedp.Run(ctx, chromedp.Text(chromedp.CSS("body"))); err == nil { // an error is a page that was just left
 			text = now
 		}
-	}
+		return strings.Contains(text, "Passed")
+	})
 	if !strings.Contains(text, "released") {
 		t.Errorf("the page lacks the log: %s", text)
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -9,7 +8,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -32,6 +30,9 @@ func scriptCommands() map[string]func(*testscript.TestScript, bool, []string) {
 		"appkey":   scriptAppKey,
 	}
 }
+
+// meshKey is the key of the function among a script's values that kills litci up.
+type meshKey struct{}
 
 // scriptMesh starts litci fakegithub over the git repository of the script's folder
 // repo, and litci up beside it with the given flags; both end with the script. The
@@ -61,11 +62,14 @@ func scriptMesh(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	scriptUntil(ts, "litci fakegithub is ready", answers("http://"+github+"/_fake/state"))
-	up := scriptStart(ts, append([]string{
+	up, gone := scriptStart(ts, append([]string{
 		"litci", "up", "--listen", hook, "--admin-listen", admin, "--pages-listen", "127.0.0.1:0",
 		"--nats-listen", "127.0.0.1:0", "--nats-max-bytes", "1073741824", "--nats-sync-always=false",
 	}, args...)...)
-	ts.Setenv("UP", fmt.Sprint(up.Process.Pid))
+	*ts.Value(meshKey{}).(*func()) = func() {
+		ts.Check(up.Process.Kill())
+		<-gone
+	}
 	scriptUntil(ts, "litci up is ready", answers("http://"+admin+"/readyz"))
 }
 
@@ -79,17 +83,19 @@ func scriptAppKey(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), fakegithub.EncodeKey(key), 0o600))
 }
 
-// scriptStop kills litci up: what it leaves behind is that of a crash.
-func scriptStop(ts *testscript.TestScript, _ bool, _ []string) {
-	pid := 0
-	_, err := fmt.Sscan(ts.Getenv("UP"), &pid)
-	ts.Check(err)
-	ts.Check(syscall.Kill(pid, syscall.SIGKILL))
+// scriptStop kills litci up and waits until it is gone: what it leaves behind is that
+// of a crash.
+func scriptStop(ts *testscript.TestScript, neg bool, args []string) {
+	kill := *ts.Value(meshKey{}).(*func())
+	if neg || len(args) > 0 || kill == nil {
+		ts.Fatalf("usage: stop, behind mesh")
+	}
+	kill()
 }
 
-// scriptStart runs a program until the script ends. What it writes is shown when
-// the script fails.
-func scriptStart(ts *testscript.TestScript, args ...string) *exec.Cmd {
+// scriptStart runs a program until the script ends; gone is closed when it has ended.
+// What it writes is shown when the script fails.
+func scriptStart(ts *testscript.TestScript, args ...string) (cmd *exec.Cmd, gone <-chan struct{}) {
 	path := ""
 	for _, dir := range strings.Split(ts.Getenv("PATH"), string(os.PathListSeparator)) {
 		if _, err := os.Stat(dir + "/" + args[0]); err == nil {
@@ -98,7 +104,7 @@ func scriptStart(ts *testscript.TestScript, args ...string) *exec.Cmd {
 		}
 	}
 	var words strings.Builder
-	cmd := exec.Command(path, args[1:]...)
+	cmd = exec.Command(path, args[1:]...)
 	cmd.Dir, cmd.Stderr = ts.MkAbs("."), &words
 	cmd.Env = os.Environ()
 	for _, name := range []string{"HOME", "PATH", "LITCI_GITHUB_URL", "LITCI_APP_ID", "LITCI_PRIVATE_KEY_FILE", "LITCI_DATA"} {
@@ -106,12 +112,17 @@ func scriptStart(ts *testscript.TestScript, args ...string) *exec.Cmd {
 	}
 	cmd.Env = append(cmd.Env, "LITCI_WEBHOOK_SECRET=secret", "LITCI_ACK_WAIT=2s")
 	ts.Check(cmd.Start())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = cmd.Wait() // it is killed
+	}()
 	ts.Defer(func() {
 		_ = cmd.Process.Kill() // it may have ended
-		_ = cmd.Wait()
+		<-ended
 		ts.Logf("%s wrote:\n%s", strings.Join(args[:2], " "), words.String())
 	})
-	return cmd
+	return cmd, ended
 }
 
 func scriptAddress(ts *testscript.TestScript) string {

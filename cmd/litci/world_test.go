@@ -43,7 +43,7 @@ const (
 	testOwner  = "octo"
 	testRepo   = "hello"
 	testBranch = "feature"
-	patience   = 90 * time.Second
+	patience   = 4 * time.Minute
 )
 
 // newWorld makes a repository whose main branch and feature branch hold the given
@@ -308,8 +308,8 @@ func (p *process) terminate(t *testing.T) int {
 	}
 	select {
 	case <-p.done:
-	case <-time.After(30 * time.Second):
-		t.Fatalf("%s did not stop within 30 s of SIGTERM:\n%s", p.name, p.logged())
+	case <-time.After(patience):
+		t.Fatalf("%s did not stop within %s of SIGTERM:\n%s", p.name, patience, p.logged())
 	}
 	return p.cmd.ProcessState.ExitCode()
 }

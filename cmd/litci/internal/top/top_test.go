@@ -143,7 +143,7 @@ func (p *paper) Write(b []byte) (int, error) {
 
 func (p *paper) until(t *testing.T, want string) {
 	t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	for {
 		p.mu.Lock()
 		has := strings.Contains(p.text.String(), want)
