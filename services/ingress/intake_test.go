@@ -31,7 +31,7 @@ func TestLargeBodiesWaitForPlaces(t *testing.T) {
 						r.ContentLength = length
 						_, done, err := in.read(httptest.NewRecorder(), r)
 						if err == nil {
-							defer done()
+							done()
 						}
 						results <- err
 					}()
