@@ -4,8 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
+	"net/http/httptest"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -27,33 +28,35 @@ import (
 	"github.com/litci/litci/pkg/ghapp"
 )
 
-// patience bounds every wait of these tests.
-const patience = 30 * time.Second
+const (
+	// patience bounds every wait of these tests.
+	patience = 3 * time.Minute
+	// every is the time between two rounds of these tests' sweepers.
+	every = 50 * time.Millisecond
+)
 
 // outage is a GitHub that has delivered to a webhook that was away, and what it
-// takes to bring ingresses back.
+// takes to bring ingresses back. Nothing is due again before the test says that time
+// has passed, however long a redelivery takes.
 type outage struct {
-	t       *testing.T
-	bus     *bus.Bus
-	github  *fakegithub.Server
-	app     *ghapp.App
-	address string // of the webhook
+	t      *testing.T
+	bus    *bus.Bus
+	github *fakegithub.Server
+	app    *ghapp.App
 
 	mu    sync.Mutex
 	clock time.Time // GitHub's
+	now   time.Time // the sweepers'
 }
 
 func newOutage(t *testing.T) *outage {
 	t.Helper()
-	o := &outage{t: t, bus: bustest.New(t), clock: time.Now().Add(-30 * time.Minute)}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	o.address = listener.Addr().String()
-	listener.Close()
+	now := time.Now()
+	o := &outage{t: t, bus: bustest.New(t), clock: now.Add(-30 * time.Minute), now: now}
+	away := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
+	t.Cleanup(away.Close)
 	server, url := fakegithubtest.Start(t, fakegithub.Config{
-		WebhookURL: "http://" + o.address + "/webhook", WebhookSecret: testSecret,
+		WebhookURL: away.URL, WebhookSecret: testSecret,
 		Now: func() time.Time {
 			o.mu.Lock()
 			defer o.mu.Unlock()
@@ -61,6 +64,7 @@ func newOutage(t *testing.T) *outage {
 		},
 	})
 	o.github = server
+	var err error
 	o.app, err = ghapp.New(ghapp.Config{BaseURL: url, AppID: server.Config().AppID, PrivateKey: fakegithub.EncodeKey(server.Config().PrivateKey)})
 	if err != nil {
 		t.Fatal(err)
@@ -73,6 +77,14 @@ func (o *outage) advance(d time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.clock = o.clock.Add(d)
+}
+
+// pass lets time pass for the sweepers.
+func (o *outage) pass(d time.Duration) time.Time {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.now = o.now.Add(d)
+	return o.now
 }
 
 // push delivers n pushes over half an hour, and star events that nobody misses.
@@ -91,22 +103,17 @@ func (o *outage) push(n int) {
 	}
 }
 
-// ingress runs one until the test ends.
-func (o *outage) ingress(address string, log deliveryLog, registry *prometheus.Registry) *Ingress {
+// ingress runs one until the test ends. The webhook is the newest one's.
+func (o *outage) ingress() *Ingress {
 	o.t.Helper()
-	if registry == nil {
-		registry = prometheus.NewRegistry()
-	}
 	i, err := New(o.bus, Settings{
-		Listen: address, Secrets: []string{testSecret}, Log: o.app.AsApp(), SweepInterval: 50 * time.Millisecond,
-	}, zaptest.NewLogger(o.t, zaptest.Level(zap.WarnLevel)), registry)
+		Listen: "127.0.0.1:0", Secrets: []string{testSecret}, Log: o.app.AsApp(), SweepInterval: every,
+	}, zaptest.NewLogger(o.t, zaptest.Level(zap.WarnLevel)), prometheus.NewRegistry())
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	if log != nil {
-		i.sweeper.log = log
-	}
-	i.sweeper.life = time.Second
+	o.github.SetWebhookURL("http://" + i.Addr().String() + "/webhook")
+	i.sweeper.now = func() time.Time { return o.pass(0) }
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- i.Run(ctx) }()
@@ -152,23 +159,31 @@ func (o *outage) attempts() map[string]int {
 	return n
 }
 
-// rounds waits until n more rounds have ended.
-func (o *outage) rounds(n int) {
+// round waits for a whole round at the sweepers' time or later, and until GitHub has
+// done what it asked for.
+func (o *outage) round() {
 	o.t.Helper()
 	ctx, cancel := context.WithTimeout(o.t.Context(), patience)
 	defer cancel()
-	var last time.Time
-	for n > 0 {
+	for now := o.pass(0); ; {
 		h, err := bus.Change(ctx, o.bus.Runs(), healKey, func(*heal) bool { return false })
 		if err != nil {
 			o.t.Fatal(err)
 		}
-		if h.Round.After(last) {
-			if !last.IsZero() {
-				n--
-			}
-			last = h.Round
+		if !h.Round.Before(now) {
+			break
 		}
+	}
+	o.github.Wait()
+}
+
+// rounds are n more rounds. What was asked for is not due again in the first of them,
+// and has come to its end then.
+func (o *outage) rounds(n int) {
+	o.t.Helper()
+	for range n {
+		o.pass(every * 3 / 5)
+		o.round()
 	}
 }
 
@@ -179,8 +194,7 @@ func TestMissedWebhooksHeal(t *testing.T) {
 	o := newOutage(t)
 	const pushes = 20
 	o.push(pushes)
-	registry := prometheus.NewRegistry()
-	i := o.ingress(o.address, nil, registry)
+	i := o.ingress()
 	o.expect(pushes)
 	o.rounds(2)
 	for guid, n := range o.attempts() {
@@ -196,14 +210,18 @@ func TestMissedWebhooksHeal(t *testing.T) {
 			t.Errorf("attempt %+v", d.DeliveryItem)
 		}
 	}
+	// A round is counted behind the writing of its state.
+	now := o.pass(time.Hour)
+	for began := time.Now(); testutil.ToFloat64(i.sweeper.metrics.last) < float64(now.Unix()); runtime.Gosched() {
+		if time.Since(began) > patience {
+			t.Fatalf("last sweep at %g", testutil.ToFloat64(i.sweeper.metrics.last))
+		}
+	}
 	if n := testutil.ToFloat64(i.sweeper.metrics.redelivered); n != pushes {
 		t.Errorf("%g redeliveries counted", n)
 	}
 	if n := testutil.ToFloat64(i.sweeper.metrics.pending); n != 0 {
 		t.Errorf("%g still pending", n)
-	}
-	if at := testutil.ToFloat64(i.sweeper.metrics.last); time.Since(time.Unix(int64(at), 0)) > time.Minute {
-		t.Errorf("last sweep at %g", at)
 	}
 }
 
@@ -213,8 +231,8 @@ func TestTwoIngressesSweepAsOne(t *testing.T) {
 	o := newOutage(t)
 	const pushes = 20
 	o.push(pushes)
-	o.ingress(o.address, nil, nil)
-	o.ingress("127.0.0.1:0", nil, nil)
+	o.ingress()
+	o.ingress()
 	o.expect(pushes)
 	o.rounds(4)
 	if n := len(o.github.State().Deliveries); n != 3*pushes {
@@ -251,12 +269,11 @@ func TestSweepGoesOnAfterACrash(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.life = time.Second
+	l := &lease{kv: s.state, life: s.life}
 	ctx, cancel := context.WithCancel(t.Context())
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
-		l := &lease{kv: s.state, life: s.life}
 		if err := l.renew(ctx); err != nil {
 			t.Error(err)
 		}
@@ -265,18 +282,28 @@ func TestSweepGoesOnAfterACrash(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	<-dying.died
+	select {
+	case <-dying.died:
+	case <-over:
+	}
 	cancel() // and neither is its state kept nor its lease given back
 	<-over
+	l.life = time.Second // is all that is left of it
+	if err := l.renew(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	o.github.Wait() // for seven redeliveries in vain
 
-	o.ingress(o.address, nil, nil)
+	o.ingress()
 	o.expect(pushes)
 	o.rounds(2)
-	counts := o.attempts()
-	for guid, n := range counts {
+	for guid, n := range o.attempts() {
 		if n > 3 {
 			t.Errorf("%s was delivered %d times", guid, n)
 		}
+	}
+	if n := len(o.github.State().Deliveries); n != 3*pushes+7 {
+		t.Errorf("%d attempts in GitHub's log, want %d", n, 3*pushes+7)
 	}
 }
 
@@ -297,7 +324,9 @@ func TestSweepSurvivesGitHubsFaults(t *testing.T) {
 			o := newOutage(t)
 			o.push(5)
 			o.github.AddFaults(faults...)
-			o.ingress(o.address, nil, nil)
+			o.ingress()
+			o.round()
+			o.pass(2 * every) // what was refused is due again
 			o.expect(5)
 			for guid, n := range o.attempts() {
 				if n > 3 {
