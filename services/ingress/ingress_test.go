@@ -3,6 +3,7 @@ package ingress
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/litci/litci/pkg/bus"
@@ -17,6 +19,7 @@ import (
 	"github.com/litci/litci/pkg/flow"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 )
 
 // service is a running Ingress.
@@ -73,24 +76,39 @@ func (s *service) post(ctx context.Context, kind, id string, body []byte) (int, 
 	return response.StatusCode, err
 }
 
-// 200 deliveries at once, each sent three times: every one is answered 202 and
+// deliver is post, again where the machine was too slow for an answer in time: GitHub
+// is told so, and asked to deliver again.
+func (s *service) deliver(ctx context.Context, kind, id string, body []byte) (int, error) {
+	for {
+		code, err := s.post(ctx, kind, id, body)
+		if err != nil || code != http.StatusServiceUnavailable {
+			return code, err
+		}
+	}
+}
+
+// 200 deliveries, each sent three times and 64 at once: every one is answered 202 and
 // stands on the bus once.
 func TestManyDeliveriesAtOnce(t *testing.T) {
 	b := bustest.New(t)
 	s := start(t, stream{b}, "127.0.0.1:0")
 	const deliveries, times = 200, 3
-	var senders sync.WaitGroup
+	var senders errgroup.Group
+	senders.SetLimit(64)
 	for n := range deliveries * times {
-		senders.Go(func() {
+		senders.Go(func() error {
 			id := fmt.Sprintf("delivery-%d", n%deliveries)
 			body := strings.Replace(validPush, `refs/heads/main`, "refs/heads/"+id, 1)
-			if code, err := s.post(t.Context(), "push", id, []byte(body)); err != nil || code != http.StatusAccepted {
-				t.Errorf("%s: code %d, %v", id, code, err)
+			if code, err := s.deliver(t.Context(), "push", id, []byte(body)); err != nil || code != http.StatusAccepted {
+				return fmt.Errorf("%s: code %d, %v", id, code, err)
 			}
+			return nil
 		})
 	}
-	senders.Wait()
-	if code, err := s.post(t.Context(), "push", "the-last", []byte(validPush)); err != nil || code != http.StatusAccepted {
+	if err := senders.Wait(); err != nil {
+		t.Error(err)
+	}
+	if code, err := s.deliver(t.Context(), "push", "the-last", []byte(validPush)); err != nil || code != http.StatusAccepted {
 		t.Fatalf("code %d, %v", code, err)
 	}
 
@@ -120,7 +138,7 @@ func TestAcceptedMeansStored(t *testing.T) {
 	b := bustest.New(t)
 	s := start(t, stream{b}, "127.0.0.1:0")
 	for _, e := range examples(t) {
-		code, err := s.post(t.Context(), e.kind, "id-of-"+e.name, e.body)
+		code, err := s.deliver(t.Context(), e.kind, "id-of-"+e.name, e.body)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -139,7 +157,10 @@ func TestStopping(t *testing.T) {
 		close(publishing)
 		<-release
 		stored.Add(1)
-		return ctx.Err()
+		if errors.Is(ctx.Err(), context.Canceled) { // not by the deadline: the machine may be slow
+			return ctx.Err()
+		}
+		return nil
 	}), "127.0.0.1:0")
 	answered := make(chan string, 1)
 	go func() {
@@ -172,6 +193,18 @@ func TestStopping(t *testing.T) {
 }
 
 func TestIPv6(t *testing.T) {
+	probe, err := net.Listen("tcp", "[::1]:0")
+	if err != nil { // a machine without IPv6 says so, and not that the address is wrong
+		var cause syscall.Errno
+		_, err := listen(new(recorded), Settings{Listen: "[::1]:0", Secrets: []string{testSecret}}, zap.NewNop(), nil)
+		if !errors.As(err, &cause) {
+			t.Errorf("listen: %v", err)
+		}
+		return
+	}
+	if err := probe.Close(); err != nil {
+		t.Fatal(err)
+	}
 	published := new(recorded)
 	s := start(t, published, "[::1]:0")
 	if code, err := s.post(t.Context(), "push", testID, []byte(validPush)); err != nil || code != http.StatusAccepted {
