@@ -362,6 +362,7 @@ func TestYoungDeliveryIsLookedAtAgain(t *testing.T) {
 	}
 	t.Run("whose commit is not found", func(t *testing.T) {
 		w := setup(t)
+		w.planner.settled = time.Hour
 		head := w.commit("topic", "second", folder("a.yml", onAll))
 		w.gh.AddFaults(limit(tree), fakegithub.Fault{Method: "GET", Path: tree, Status: 404})
 		w.run()
@@ -370,6 +371,7 @@ func TestYoungDeliveryIsLookedAtAgain(t *testing.T) {
 	})
 	t.Run("whose pull request stands elsewhere", func(t *testing.T) {
 		w := setup(t)
+		w.planner.settled = time.Hour
 		old := w.commit("topic", "second", folder("a.yml", onAll))
 		e := w.open(fakegithub.OpenPull{Head: "topic"}, old)
 		e.Action, e.PullRequest.HeadSHA = "synchronize", w.commit("topic", "third", nil)
@@ -414,7 +416,7 @@ func TestWhatGitHubRefusesIsDropped(t *testing.T) {
 			case <-w.dead:
 			case s := <-w.log:
 				t.Errorf("the planner says %+v", s)
-			case <-time.After(time.Minute):
+			case <-time.After(patience):
 				t.Error("no dead letter")
 			}
 			results := w.results()

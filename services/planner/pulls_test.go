@@ -264,7 +264,7 @@ func TestPausedInstallationIsPassedOverAndLookedAtLater(t *testing.T) {
 	if n := w.gh.State().Requests[pullsList] - before; n != 2 {
 		t.Errorf("%d repositories were looked at, want the two that were left", n)
 	}
-	if err := w.planner.lookAtPulls(t.Context(), "test", time.Minute); !errors.Is(err, errTaken) {
+	if err := w.planner.lookAtPulls(t.Context(), "test", time.Hour); !errors.Is(err, errTaken) {
 		t.Errorf("a round right after a round: %v", err)
 	}
 }
@@ -325,7 +325,7 @@ func TestOnePlannerLooksAtATime(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.lookAtPulls(ctx, "one", time.Minute); !errors.Is(err, errTaken) {
+	if err := p.lookAtPulls(ctx, "one", time.Hour); !errors.Is(err, errTaken) {
 		t.Errorf("a round right after a round: %v", err)
 	}
 }
