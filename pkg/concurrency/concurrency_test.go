@@ -332,7 +332,7 @@ func TestWhoNeverEnteredEntersWhenItAsks(t *testing.T) {
 func TestAMemberWithoutAPlanIsDropped(t *testing.T) {
 	w := setup(t, flow.Concurrency{})
 	old := member("r1")
-	old.At = time.Now().Add(-patience + time.Minute)
+	old.At = time.Now().Add(-patience + time.Hour)
 	w.enter(old)
 	w.enter(member("r2"))
 	if mine, ahead := w.turn(member("r2")); mine || ahead != "r1" {
