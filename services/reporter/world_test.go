@@ -108,7 +108,8 @@ func newWorldOf(t testing.TB, cfg fakegithub.Config) *world {
 
 func (w *world) git(dir string, args ...string) string {
 	w.t.Helper()
-	cmd := exec.Command("git", args...)
+	// What git tidies up in the background would write while the folder is removed.
+	cmd := exec.Command("git", append([]string{"-c", "maintenance.auto=false", "-c", "gc.auto=0"}, args...)...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=a",
 		"GIT_COMMITTER_EMAIL=a@example.com", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null")
@@ -130,7 +131,7 @@ func (w *world) tell() {
 // await returns once ok is true of GitHub's state; it looks after every request.
 func (w *world) await(what string, ok func(fakegithub.State) bool) fakegithub.State {
 	w.t.Helper()
-	return w.awaitFor(30*time.Second, what, ok)
+	return w.awaitFor(3*time.Minute, what, ok)
 }
 
 func (w *world) awaitFor(d time.Duration, what string, ok func(fakegithub.State) bool) fakegithub.State {
@@ -155,7 +156,7 @@ func (w *world) awaitFor(d time.Duration, what string, ok func(fakegithub.State)
 
 // connect is another process's connection to the bus.
 func (w *world) connect() *bus.Bus {
-	return bustest.Connect(w.t, w.server, bus.Config{Name: "reporter"})
+	return bustest.Connect(w.t, w.server, bus.Config{Name: "reporter", AckWait: 30 * time.Second})
 }
 
 // reporter is one more life of the service; transport may be nil.
@@ -184,7 +185,7 @@ func (w *world) reporterOn(b *bus.Bus, transport http.RoundTripper) *Reporter {
 	pages.poll = 20 * time.Millisecond
 	r := New(b, checks, comments, pages, log)
 	r.checkEvery, r.sumEvery, r.commentEvery = 0, 0, 0
-	r.turns.lease, r.turns.poll = 3*time.Second, 5*time.Millisecond
+	r.turns.poll = 5 * time.Millisecond
 	w.t.Cleanup(r.desk.close)
 	w.t.Cleanup(r.looks.close)
 	return r
