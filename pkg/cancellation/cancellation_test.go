@@ -6,13 +6,12 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/litci/litci/pkg/bus/bustest"
 	"github.com/litci/litci/pkg/cancellation"
+	"github.com/litci/litci/pkg/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 var run = strings.Repeat("a", 20)
 

@@ -7,16 +7,15 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/litci/litci/pkg/bus"
 	"github.com/litci/litci/pkg/bus/bustest"
 	"github.com/litci/litci/pkg/cancellation"
 	"github.com/litci/litci/pkg/flow"
+	"github.com/litci/litci/pkg/leaktest"
 	"github.com/litci/litci/pkg/verdict"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 func member(run string, jobs ...int) Member {
 	if jobs == nil {

@@ -3,7 +3,7 @@ package ingress
 import (
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/litci/litci/pkg/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }

@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
@@ -23,13 +22,10 @@ import (
 	"github.com/litci/litci/pkg/fakegithub/fakegithubtest"
 	"github.com/litci/litci/pkg/flow"
 	"github.com/litci/litci/pkg/ghapp"
+	"github.com/litci/litci/pkg/leaktest"
 )
 
-func TestMain(m *testing.M) {
-	// nats.go 1.55.0 starts this goroutine in ObjectStore.Put; where Put has ended
-	// before it first runs, it waits on a nil channel for ever.
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/nats-io/nats.go/jetstream.(*jetStream).resetPendingAcksOnReconnect"))
-}
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // world is a planner between a real bus and an emulated GitHub with one repository.
 type world struct {

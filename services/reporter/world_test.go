@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"go.uber.org/zap/zaptest"
 
 	"github.com/litci/litci/pkg/bus"
@@ -23,12 +22,10 @@ import (
 	"github.com/litci/litci/pkg/fakegithub/fakegithubtest"
 	"github.com/litci/litci/pkg/flow"
 	"github.com/litci/litci/pkg/ghapp"
+	"github.com/litci/litci/pkg/leaktest"
 )
 
-// nats.go's object store may leave this one waiting for a channel that it has set to nil.
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/nats-io/nats.go/jetstream.(*jetStream).resetPendingAcksOnReconnect"))
-}
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // world is a real bus and a GitHub with one repository and one pull request.
 type world struct {
