@@ -124,6 +124,8 @@ type consumer struct {
 	wait      sync.WaitGroup
 	mu        sync.Mutex
 	inHand    map[uint64]jetstream.Msg
+	// begun wakes the heartbeat that has nothing to keep.
+	begun chan struct{}
 	// failures are how often each message failed here; waiting is no failure.
 	failures map[uint64]int
 }
@@ -146,7 +148,7 @@ func open(ctx context.Context, b *Bus, subject string, opt Consumer) (*consumer,
 	}
 	c := &consumer{
 		bus: b, opt: opt, subject: subject, log: b.log.Named(opt.Service), spans: b.providerOf(opt.Service),
-		places: make(chan struct{}, opt.Places), suspects: semaphore.NewWeighted(company), inHand: map[uint64]jetstream.Msg{}, failures: map[uint64]int{},
+		places: make(chan struct{}, opt.Places), suspects: semaphore.NewWeighted(company), inHand: map[uint64]jetstream.Msg{}, begun: make(chan struct{}, 1), failures: map[uint64]int{},
 	}
 	remedy := "litci provision"
 	if own {
@@ -306,6 +308,10 @@ func (c *consumer) hold(seq uint64, msg jetstream.Msg) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.inHand[seq] = msg
+	select {
+	case c.begun <- struct{}{}:
+	default: // it is awake, or about to be
+	}
 }
 
 func (c *consumer) release(seq uint64) {
@@ -320,9 +326,10 @@ const beatTurns = 20
 
 // heartbeat keeps what is in hand: the ack wait is then how long a crash goes
 // unnoticed, and not how long work may take. Each message has its turn once in a
-// third of the ack wait.
+// third of the ack wait. With nothing in hand it sleeps.
 func (c *consumer) heartbeat(stopped <-chan struct{}) {
-	tick := time.NewTicker(max(c.ackWait/3, 100*time.Millisecond) / beatTurns)
+	interval := max(c.ackWait/3, 100*time.Millisecond) / beatTurns
+	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for turn := uint64(0); ; turn = (turn + 1) % beatTurns {
 		select {
@@ -331,6 +338,7 @@ func (c *consumer) heartbeat(stopped <-chan struct{}) {
 		case <-tick.C:
 		}
 		c.mu.Lock()
+		idle := len(c.inHand) == 0
 		var held []uint64
 		for seq := range c.inHand {
 			if seq%beatTurns == turn {
@@ -344,6 +352,16 @@ func (c *consumer) heartbeat(stopped <-chan struct{}) {
 				break
 			}
 		}
+		if !idle {
+			continue
+		}
+		tick.Stop()
+		select {
+		case <-stopped:
+			return
+		case <-c.begun:
+		}
+		tick.Reset(interval)
 	}
 }
 
