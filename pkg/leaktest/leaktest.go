@@ -2,6 +2,8 @@
 package leaktest
 
 import (
+	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -14,26 +16,26 @@ const Patience = time.Minute
 // Main runs the tests of a package, and fails where goroutines are left. goleak alone
 // waits for less than a second, which goroutines that write to a slow disk outlast.
 // Options are those of goleak.Find.
-func Main(m *testing.M, options ...goleak.Option) {
+func Main(m *testing.M, options ...goleak.Option) { os.Exit(Run(m, options...)) }
+
+// Run is Main for those who have something to do at the end. It returns the exit status
+// for the process.
+func Run(m *testing.M, options ...goleak.Option) int {
 	// nats.go 1.55.0 starts this one in ObjectStore.Put; where Put has ended before it
 	// first runs, it waits on a nil channel for ever.
 	options = append(options, goleak.IgnoreTopFunction("github.com/nats-io/nats.go/jetstream.(*jetStream).resetPendingAcksOnReconnect"))
-	goleak.VerifyTestMain(patient{m, options}, options...)
-}
-
-type patient struct {
-	*testing.M
-	options []goleak.Option
-}
-
-// Run runs the tests and waits for the goroutines to end.
-func (p patient) Run() int {
-	code := p.M.Run()
+	code := m.Run()
 	if code != 0 {
 		return code
 	}
-	for deadline := time.Now().Add(Patience); goleak.Find(p.options...) != nil && time.Now().Before(deadline); {
-		continue // Find itself waits for a moment
+	for deadline := time.Now().Add(Patience); ; {
+		err := goleak.Find(options...) // which waits for a moment
+		if err == nil {
+			return 0
+		}
+		if time.Now().After(deadline) {
+			fmt.Fprintln(os.Stderr, "goroutines are left:", err)
+			return 1
+		}
 	}
-	return code
 }

@@ -36,7 +36,8 @@ func (w *world) refused() string {
 // claimed waits until the pool's claim is as wanted.
 func (w *world) claimed(key string, want func(claim) bool) claim {
 	w.t.Helper()
-	ctx := patient(w.t)
+	ctx, cancel := context.WithTimeout(w.t.Context(), waitLimit)
+	defer cancel()
 	for {
 		var c claim
 		data, _, err := w.bus.Runs().Get(ctx, key)
@@ -104,7 +105,7 @@ func TestAnExecutorForAllHostsClaimsNothing(t *testing.T) {
 	j := w.job(7, 0)
 	w.publish(j)
 	w.started(j)
-	if found, err := w.bus.Runs().List(patient(t), "pool.>"); err != nil || len(found) > 0 {
+	if found, err := w.bus.Runs().List(t.Context(), "pool.>"); err != nil || len(found) > 0 {
 		t.Errorf("claims %v, %v", found, err)
 	}
 }

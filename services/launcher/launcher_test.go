@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"go.uber.org/zap/zaptest"
 
 	"github.com/litci/litci/pkg/bus"
@@ -21,6 +20,7 @@ import (
 	"github.com/litci/litci/pkg/executor/executortest"
 	"github.com/litci/litci/pkg/executor/local"
 	"github.com/litci/litci/pkg/flow"
+	"github.com/litci/litci/pkg/leaktest"
 )
 
 // TestMain lets the test binary be the supervisor of real jobs.
@@ -28,27 +28,11 @@ func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == "supervise" {
 		os.Exit(local.Supervise(os.Args[2]))
 	}
-	// nats.go loses this goroutine when the put of a small object is over before it has begun.
-	lost := goleak.IgnoreTopFunction("github.com/nats-io/nats.go/jetstream.(*jetStream).resetPendingAcksOnReconnect")
-	goleak.VerifyTestMain(executortest.Patient(m, lost), lost)
+	leaktest.Main(m)
 }
 
-const (
-	// waitLimit bounds every wait; it is only reached by what is broken.
-	waitLimit = 2 * time.Minute
-	// ackWait is when a message comes again that nobody holds. A machine that stands
-	// still for seconds must not bring it to two at once.
-	ackWait = 15 * time.Second
-)
-
-// patient is the test's context with a deadline: what is asked of the bus without one
-// is given up after seconds, for which a slow machine may stand still.
-func patient(t *testing.T) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
-	t.Cleanup(cancel)
-	return ctx
-}
+// waitLimit bounds every wait; it is only reached by what is broken.
+const waitLimit = 2 * time.Minute
 
 // world is a bus with a source archive, and an executor.
 type world struct {
@@ -60,8 +44,7 @@ type world struct {
 
 func setup(t *testing.T, e executor.Executor) *world {
 	t.Parallel()
-	b := bustest.Connect(t, bustest.Server(t), bus.Config{Name: "test", AckWait: ackWait})
-	w := &world{t: t, bus: b, executor: e, options: Options{
+	w := &world{t: t, bus: bustest.New(t), executor: e, options: Options{
 		Slots: 1, Poll: time.Millisecond, MaxPoll: 5 * time.Millisecond,
 		Patience: []time.Duration{time.Millisecond, time.Millisecond}, Lag: time.Nanosecond,
 	}}
@@ -69,7 +52,7 @@ func setup(t *testing.T, e executor.Executor) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.bus.Sources().Put(patient(t), flow.SourceName(7, sha), bytes.NewReader(archive)); err != nil {
+	if err := w.bus.Sources().Put(t.Context(), flow.SourceName(7, sha), bytes.NewReader(archive)); err != nil {
 		t.Fatal(err)
 	}
 	return w
@@ -78,7 +61,7 @@ func setup(t *testing.T, e executor.Executor) *world {
 // run starts a launcher; stop ends it and waits until it has.
 func (w *world) run() (stop func()) {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), 5*waitLimit) // a deadline, as patient has one
+	ctx, cancel := context.WithCancel(w.t.Context())
 	l := New(w.bus, w.executor, w.options, zaptest.NewLogger(w.t))
 	ended := make(chan error, 1)
 	go func() { ended <- l.Run(ctx) }()
@@ -111,7 +94,7 @@ func (w *world) job(repo int64, index int) flow.Job {
 func (w *world) publish(jobs ...flow.Job) {
 	w.t.Helper()
 	for _, j := range jobs {
-		if err := bus.Publish(patient(w.t), w.bus, flow.Jobs, j); err != nil {
+		if err := bus.Publish(w.t.Context(), w.bus, flow.Jobs, j); err != nil {
 			w.t.Fatal(err)
 		}
 	}
@@ -120,7 +103,8 @@ func (w *world) publish(jobs ...flow.Job) {
 // await returns the first message of a subject that matches.
 func await[T any](t *testing.T, b *bus.Bus, subject flow.Subject[T], match func(T) bool) T {
 	t.Helper()
-	ctx := patient(t)
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
+	defer cancel()
 	var found *T
 	err := bus.Tail(ctx, b, subject, func(msg T) bool {
 		if match(msg) {
@@ -151,7 +135,7 @@ func (w *world) result(j flow.Job) flow.Result {
 func (w *world) countStarted(j flow.Job) (n int) {
 	w.t.Helper()
 	end := flow.Status{Job: "end", State: flow.State(fmt.Sprint(time.Now().UnixNano()))}
-	if err := bus.Publish(patient(w.t), w.bus, flow.States, end); err != nil {
+	if err := bus.Publish(w.t.Context(), w.bus, flow.States, end); err != nil {
 		w.t.Fatal(err)
 	}
 	await(w.t, w.bus, flow.States, func(s flow.Status) bool {
@@ -294,7 +278,7 @@ func TestReportsOnceHoweverOftenItIsDelivered(t *testing.T) {
 	l := New(w.bus, m, w.options, zaptest.NewLogger(t))
 	j := w.job(7, 0)
 	for range 3 {
-		if err := l.launch(patient(t), j, func(executor.Handle) {}); err != nil {
+		if err := l.launch(t.Context(), j, func(executor.Handle) {}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -326,7 +310,7 @@ func TestEndsTheWaitAtTheQueueDeadline(t *testing.T) {
 			l.slots.queue.take("holder")
 			j := w.job(7, 1)
 			j.QueueTimeoutMinutes, j.QueuedAt = test.own, time.Now().Add(-test.queued)
-			if err := l.launch(patient(t), j, func(executor.Handle) {}); err != nil {
+			if err := l.launch(t.Context(), j, func(executor.Handle) {}); err != nil {
 				t.Fatal(err)
 			}
 			r := w.result(j)
@@ -461,13 +445,13 @@ func TestServesItsPool(t *testing.T) {
 	m := newMachine()
 	w := setup(t, m)
 	w.options.Pool = "gpu"
-	if err := w.bus.Provision(patient(t), bus.Provision{Pools: []string{"gpu"}}); err != nil {
+	if err := w.bus.Provision(t.Context(), bus.Provision{Pools: []string{"gpu"}}); err != nil {
 		t.Fatal(err)
 	}
 	w.run()
 	j := w.job(7, 0)
 	j.Pool = "gpu"
-	if err := bus.Publish(patient(t), w.bus, flow.Jobs.OfPool("gpu"), j); err != nil {
+	if err := bus.Publish(t.Context(), w.bus, flow.Jobs.OfPool("gpu"), j); err != nil {
 		t.Fatal(err)
 	}
 	await(t, w.bus, flow.States.OfPool("gpu"), func(s flow.Status) bool { return s.Job == j.Job && s.Pool == "gpu" })
@@ -507,7 +491,7 @@ func TestRunsARealJob(t *testing.T) {
 	}
 	stop()
 	l := New(w.bus, e, w.options, zaptest.NewLogger(t))
-	if err := l.launch(patient(t), j, func(executor.Handle) {}); err != nil {
+	if err := l.launch(t.Context(), j, func(executor.Handle) {}); err != nil {
 		t.Fatal(err)
 	}
 	if n := w.countStarted(j); n != 1 {

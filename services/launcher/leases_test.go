@@ -20,7 +20,7 @@ import (
 // held are the leases that stand in KV, by key.
 func (w *world) held() map[string]lease {
 	w.t.Helper()
-	all, err := w.bus.Slots().List(patient(w.t), ">")
+	all, err := w.bus.Slots().List(w.t.Context(), ">")
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -87,9 +87,9 @@ func TestAJobWithoutALimitTakesNoLease(t *testing.T) {
 	}
 	// The launcher says that it lives, at a moment of its own.
 	var keys map[string][]byte
-	for ctx := patient(t); len(keys) == 0; {
+	for len(keys) == 0 {
 		var err error
-		if keys, err = w.bus.Slots().List(ctx, ">"); err != nil {
+		if keys, err = w.bus.Slots().List(t.Context(), ">"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -242,7 +242,7 @@ func TestALeaseIsNotVoidBeforeTheJobsAreCounted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.bus.Slots().Put(patient(t), "repo.7.0", value, 0); err != nil {
+	if _, err := w.bus.Slots().Put(t.Context(), "repo.7.0", value, 0); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := m.Start(t.Context(), executor.Spec{ID: external(jobs[0])}); err != nil {
@@ -288,17 +288,17 @@ func TestTheLeaseOfAnAttemptWithAVerdictIsVoid(t *testing.T) {
 	w := setup(t, m)
 	w.options.RepositoryJobs, w.options.HolderLife = 1, 5*time.Second
 	jobs := w.jobs(7, 2)
-	if _, err := verdict.Settle(patient(t), w.bus, flow.ResultOf(jobs[0], flow.Success, flow.CauseExit, "", time.Now())); err != nil {
+	if _, err := verdict.Settle(t.Context(), w.bus, flow.ResultOf(jobs[0], flow.Success, flow.CauseExit, "", time.Now())); err != nil {
 		t.Fatal(err)
 	}
 	value, err := json.Marshal(lease{jobs[0].AttemptID(), "other"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.bus.Slots().Put(patient(t), "repo.7.0", value, 0); err != nil {
+	if _, err := w.bus.Slots().Put(t.Context(), "repo.7.0", value, 0); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.bus.Slots().Put(patient(t), alivePrefix+"other", []byte("{}"), 0); err != nil {
+	if _, err := w.bus.Slots().Put(t.Context(), alivePrefix+"other", []byte("{}"), 0); err != nil {
 		t.Fatal(err)
 	}
 	w.run()
@@ -317,7 +317,7 @@ func TestAnAttemptThatComesAgainKeepsItsLease(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.bus.Slots().Put(patient(t), "repo.7.0", value, 0); err != nil {
+	if _, err := w.bus.Slots().Put(t.Context(), "repo.7.0", value, 0); err != nil {
 		t.Fatal(err)
 	}
 	w.run()
@@ -351,17 +351,17 @@ func TestAPlaceThatComesFreeDuringTheSearchIsNotMissed(t *testing.T) {
 	q := newQueue(bounds{slots: 4, repository: 1})
 	l := newLeases(w.bus, q, w.options.withDefaults(), zaptest.NewLogger(t))
 	key := scope{repository, 7}.key(0)
-	revision, err := w.bus.Slots().Put(patient(t), key, []byte(`{"attempt":"x","holder":"other"}`), 0)
+	revision, err := w.bus.Slots().Put(t.Context(), key, []byte(`{"attempt":"x","holder":"other"}`), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	late := q.join(of(7), holderOf("late"), 1, false)
 	<-late.served
-	crowd, err := l.acquire(patient(t), of(7), late.holder)
+	crowd, err := l.acquire(t.Context(), of(7), late.holder)
 	if err != nil || crowd == nil {
 		t.Fatalf("acquire gave %v, %v", crowd, err)
 	}
-	if err := w.bus.Slots().Release(patient(t), key, revision); err != nil {
+	if err := w.bus.Slots().Release(t.Context(), key, revision); err != nil {
 		t.Fatal(err)
 	}
 	l.hear(bus.Entry{Key: key, Gone: true})
@@ -371,7 +371,7 @@ func TestAPlaceThatComesFreeDuringTheSearchIsNotMissed(t *testing.T) {
 	default:
 		t.Fatalf("it waits for %+v, and nothing will wake it", q.why(late))
 	}
-	if crowd, err := l.acquire(patient(t), of(7), late.holder); err != nil || crowd != nil {
+	if crowd, err := l.acquire(t.Context(), of(7), late.holder); err != nil || crowd != nil {
 		t.Errorf("acquire gave %v, %v", crowd, err)
 	}
 }
@@ -387,7 +387,7 @@ func TestACrowdedScopeIsLeftAloneUntilItChanges(t *testing.T) {
 	q.note(func(c *caps) { c.set(scope{repository, 7}, 0, double); c.set(scope{repository, 7}, 1, double) })
 	late := q.join(of(7), holderOf("late"), 2, false)
 	<-late.served
-	crowd, err := l.acquire(patient(t), of(7), late.holder)
+	crowd, err := l.acquire(t.Context(), of(7), late.holder)
 	if err != nil || crowd == nil {
 		t.Fatalf("acquire gave %v, %v", crowd, err)
 	}
@@ -407,12 +407,12 @@ func TestALimitThatIsRaisedDuringTheSearchIsNotMissed(t *testing.T) {
 	w := setup(t, newMachine())
 	q := newQueue(bounds{slots: 4, repository: 1})
 	l := newLeases(w.bus, q, w.options.withDefaults(), zaptest.NewLogger(t))
-	if _, err := w.bus.Slots().Put(patient(t), scope{repository, 7}.key(0), []byte(`{"attempt":"x","holder":"other"}`), 0); err != nil {
+	if _, err := w.bus.Slots().Put(t.Context(), scope{repository, 7}.key(0), []byte(`{"attempt":"x","holder":"other"}`), 0); err != nil {
 		t.Fatal(err)
 	}
 	late := q.join(of(7), holderOf("late"), 1, false)
 	<-late.served
-	crowd, err := l.acquire(patient(t), of(7), late.holder)
+	crowd, err := l.acquire(t.Context(), of(7), late.holder)
 	if err != nil || crowd == nil {
 		t.Fatalf("acquire gave %v, %v", crowd, err)
 	}
@@ -439,7 +439,7 @@ func TestLimitsHoldAtOnce(t *testing.T) {
 	w.publish(w.jobs(7, 12)...)
 	change := func(fn func(*Limits)) {
 		t.Helper()
-		if _, err := ChangeLimits(patient(t), w.bus, fn); err != nil {
+		if _, err := ChangeLimits(t.Context(), w.bus, fn); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -40,7 +40,7 @@ func TestBounds(t *testing.T) {
 func TestLimitsAreKept(t *testing.T) {
 	t.Parallel()
 	b := bustest.New(t)
-	if got, err := ReadLimits(patient(t), b); err != nil || got.Slots != nil || got.Repository != nil {
+	if got, err := ReadLimits(t.Context(), b); err != nil || got.Slots != nil || got.Repository != nil {
 		t.Errorf("at first %+v, %v", got, err)
 	}
 	four := 4
@@ -48,11 +48,11 @@ func TestLimitsAreKept(t *testing.T) {
 		func(l *Limits) { l.Repository = &four },
 		func(l *Limits) { l.Slots = map[string]int{"gpu": 2} },
 	} {
-		if _, err := ChangeLimits(patient(t), b, change); err != nil {
+		if _, err := ChangeLimits(t.Context(), b, change); err != nil {
 			t.Fatal(err)
 		}
 	}
-	got, err := ReadLimits(patient(t), b)
+	got, err := ReadLimits(t.Context(), b)
 	if err != nil || got.Slots["gpu"] != 2 || *got.Repository != 4 {
 		t.Errorf("kept %+v, %v", got, err)
 	}

@@ -30,7 +30,7 @@ func TestLinks(t *testing.T) {
 	spec := specFor(t, aJob(), func(context.Context) (io.ReadCloser, error) { return nil, nil })
 	seen := map[string]bool{}
 	for _, base := range []string{"https://ci.example.com", "https://ci.example.com/litci/"} {
-		address, err := links{w.bus, base}.url(patient(t), spec)
+		address, err := links{w.bus, base}.url(t.Context(), spec)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -39,7 +39,7 @@ func TestLinks(t *testing.T) {
 			t.Errorf("address is %s", address)
 		}
 		seen[secret] = true
-		link, err := sourcelink.Take(patient(t), w.bus, secret)
+		link, err := sourcelink.Take(t.Context(), w.bus, secret)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -107,7 +107,7 @@ func TestStartsOnLightning(t *testing.T) {
 	if !ok {
 		t.Fatalf("address of the source is %q", address)
 	}
-	link, err := sourcelink.Take(patient(t), w.bus, secret)
+	link, err := sourcelink.Take(t.Context(), w.bus, secret)
 	if err != nil || link.Object() != j.Source {
 		t.Errorf("link is %+v, %v", link, err)
 	}
@@ -115,7 +115,7 @@ func TestStartsOnLightning(t *testing.T) {
 	for _, entry := range logs.All() {
 		text += fmt.Sprintf("\n%+v %v", entry.Entry, entry.ContextMap())
 	}
-	values, err := w.bus.Runs().List(patient(t), ">")
+	values, err := w.bus.Runs().List(t.Context(), ">")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -65,7 +65,7 @@ func TestWhatChangedIsReadAgain(t *testing.T) {
 	settle := func(index, attempt int, c flow.Conclusion) {
 		t.Helper()
 		result := flow.Result{Identity: flow.Identity{Run: run}, Job: flow.JobID(run, index), Index: index, Attempt: attempt, Conclusion: c}
-		if _, err := verdict.Settle(patient(t), r.bus, result); err != nil {
+		if _, err := verdict.Settle(t.Context(), r.bus, result); err != nil {
 			t.Fatal(err)
 		}
 		r.hear(bus.Entry{Key: verdict.Key(run, index)})
@@ -75,7 +75,7 @@ func TestWhatChangedIsReadAgain(t *testing.T) {
 	job := flow.Job{Identity: flow.Identity{Run: run}, Index: 5, Options: flow.Options{Needs: []string{"build.yml"}}}
 	want := func(wait, never string) {
 		t.Helper()
-		if got, err := v.check(patient(t), job); err != nil || got.wait.text != wait || got.never != never {
+		if got, err := v.check(t.Context(), job); err != nil || got.wait.text != wait || got.never != never {
 			t.Errorf("step %+v, %v", got, err)
 		}
 	}
@@ -103,15 +103,15 @@ func TestAJobThatIsRunAgainIsNotDecidedByWhatWasKnownBefore(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newRuns(bustest.New(t))
-			if _, err := verdict.Settle(patient(t), r.bus, result); err != nil {
+			if _, err := verdict.Settle(t.Context(), r.bus, result); err != nil {
 				t.Fatal(err)
 			}
 			v := r.hold(run)
 			v.show(aPlan())
-			if got, err := v.check(patient(t), job); err != nil || got.wait.text != "waits for build.yml" {
+			if got, err := v.check(t.Context(), job); err != nil || got.wait.text != "waits for build.yml" {
 				t.Fatalf("step %+v, %v", got, err)
 			}
-			if _, err := bus.Change(patient(t), r.bus.Runs(), verdict.Key(run, 0), func(record *verdict.Record) bool {
+			if _, err := bus.Change(t.Context(), r.bus.Runs(), verdict.Key(run, 0), func(record *verdict.Record) bool {
 				*record = verdict.Record{Attempt: 2}
 				return true
 			}); err != nil {
@@ -120,12 +120,12 @@ func TestAJobThatIsRunAgainIsNotDecidedByWhatWasKnownBefore(t *testing.T) {
 			second := result
 			second.Index, second.Job = 1, flow.JobID(run, 1)
 			second.Conclusion = flow.Success
-			if _, err := verdict.Settle(patient(t), r.bus, second); err != nil {
+			if _, err := verdict.Settle(t.Context(), r.bus, second); err != nil {
 				t.Fatal(err)
 			}
 			r.hear(bus.Entry{Key: verdict.Key(run, 1)})
 			later(r)
-			if got, err := v.check(patient(t), job); err != nil || got.wait.text != "waits for build.yml" {
+			if got, err := v.check(t.Context(), job); err != nil || got.wait.text != "waits for build.yml" {
 				t.Errorf("step %+v, %v", got, err)
 			}
 		})

@@ -16,7 +16,7 @@ func TestDoesNotStartWhatHasAVerdict(t *testing.T) {
 	m := newMachine()
 	w := setup(t, m)
 	j := w.job(7, 0)
-	if _, err := verdict.Settle(patient(t), w.bus, flow.ResultOf(j, flow.Cancelled, flow.CauseStopped, "superseded", time.Now())); err != nil {
+	if _, err := verdict.Settle(t.Context(), w.bus, flow.ResultOf(j, flow.Cancelled, flow.CauseStopped, "superseded", time.Now())); err != nil {
 		t.Fatal(err)
 	}
 	w.run()
@@ -39,13 +39,13 @@ func TestDoesNotStartWhatWasEndedWhileItWaited(t *testing.T) {
 			l.slots.queue.take("holder")
 			j := w.job(7, 0)
 			launched := make(chan error, 1)
-			go func() { launched <- l.launch(patient(t), j, func(executor.Handle) {}) }()
+			go func() { launched <- l.launch(t.Context(), j, func(executor.Handle) {}) }()
 			for l.slots.queue.inLine() == 0 {
 				runtime.Gosched()
 			}
 			ended := j
 			ended.Attempt = attempt
-			if _, err := verdict.Settle(patient(t), w.bus, flow.ResultOf(ended, flow.Failure, flow.CauseNoCapacity, "overdue", time.Now())); err != nil {
+			if _, err := verdict.Settle(t.Context(), w.bus, flow.ResultOf(ended, flow.Failure, flow.CauseNoCapacity, "overdue", time.Now())); err != nil {
 				t.Fatal(err)
 			}
 			l.slots.queue.release("holder")
@@ -73,11 +73,11 @@ func TestDoesNotStartAnAttemptBehindANewerOne(t *testing.T) {
 	j := w.job(7, 0)
 	newer := j
 	newer.Attempt = 2
-	if _, err := verdict.Settle(patient(t), w.bus, flow.ResultOf(newer, flow.Success, flow.CauseExit, "", time.Now())); err != nil {
+	if _, err := verdict.Settle(t.Context(), w.bus, flow.ResultOf(newer, flow.Success, flow.CauseExit, "", time.Now())); err != nil {
 		t.Fatal(err)
 	}
 	l := New(w.bus, m, w.options, zaptest.NewLogger(t))
-	if err := l.launch(patient(t), j, nil); err != nil {
+	if err := l.launch(t.Context(), j, nil); err != nil {
 		t.Fatal(err)
 	}
 	if ids, _ := m.begunJobs(); len(ids) != 0 {

@@ -44,12 +44,12 @@ func (w *world) plan(nonce string, parts ...part) (jobs []flow.Job) {
 			member.Run, member.Jobs = j.Run, append(member.Jobs, j.Index)
 		}
 		if c := p.options.Concurrency; c != nil {
-			if err := concurrency.Enter(patient(w.t), w.bus, 7, *c, member); err != nil {
+			if err := concurrency.Enter(w.t.Context(), w.bus, 7, *c, member); err != nil {
 				w.t.Fatal(err)
 			}
 		}
 	}
-	if err := bus.PublishPlan(patient(w.t), w.bus, plan, jobs); err != nil {
+	if err := bus.PublishPlan(w.t.Context(), w.bus, plan, jobs); err != nil {
 		w.t.Fatal(err)
 	}
 	return jobs
@@ -59,7 +59,7 @@ func (w *world) plan(nonce string, parts ...part) (jobs []flow.Job) {
 func (w *world) ends(m *machine, j flow.Job, c flow.Conclusion) {
 	w.t.Helper()
 	m.end(external(j))
-	if err := verdict.Publish(patient(w.t), w.bus, flow.ResultOf(j, c, flow.CauseExit, "", time.Now())); err != nil {
+	if err := verdict.Publish(w.t.Context(), w.bus, flow.ResultOf(j, c, flow.CauseExit, "", time.Now())); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -75,7 +75,7 @@ func (w *world) waits(j flow.Job, forWhat string) {
 func (w *world) cancel(j flow.Job, reason string) {
 	w.t.Helper()
 	request := cancellation.Request{ID: reason, Reason: reason, At: time.Now().UTC()}
-	if err := cancellation.Job(patient(w.t), w.bus, j.Run, j.Index, j.Attempt, request); err != nil {
+	if err := cancellation.Job(w.t.Context(), w.bus, j.Run, j.Index, j.Attempt, request); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -124,7 +124,7 @@ func TestWhatWaitsLeavesWhenItsEndIsAskedFor(t *testing.T) {
 			parts := []part{{"one", 1, flow.Options{}}, {"two", 2, test.second}}
 			if test.second.MaxParallel > 0 {
 				w.options.Slots = 2
-				if _, err := ChangeLimits(patient(t), w.bus, func(l *Limits) { l.Slots = map[string]int{"": 2} }); err != nil {
+				if _, err := ChangeLimits(t.Context(), w.bus, func(l *Limits) { l.Slots = map[string]int{"": 2} }); err != nil {
 					t.Fatal(err)
 				}
 				parts = parts[1:]
@@ -166,7 +166,7 @@ func TestWhatIsCancelledWhileItStartsIsTheWatchers(t *testing.T) {
 	w.run()
 	w.publish(j)
 	w.started(j)
-	if ended, err := verdict.Of(patient(t), w.bus, j.Run, j.Index, j.Attempt); err != nil || ended != nil {
+	if ended, err := verdict.Of(t.Context(), w.bus, j.Run, j.Index, j.Attempt); err != nil || ended != nil {
 		t.Errorf("its verdict is %+v, %v", ended, err)
 	}
 }
@@ -345,7 +345,7 @@ func TestTheNewestOfAGroupStopsWhatRuns(t *testing.T) {
 	w.started(first)
 	second := w.plan("2", deploy)[0]
 	w.waits(second, "waits for group deploy")
-	if r, err := cancellation.Of(patient(t), w.bus, first.Run, 0, 1); err != nil || r == nil {
+	if r, err := cancellation.Of(t.Context(), w.bus, first.Run, 0, 1); err != nil || r == nil {
 		t.Fatalf("the first one's end was not asked for: %v", err)
 	}
 	w.ends(m, first, flow.Cancelled)
@@ -359,12 +359,12 @@ func TestTheDeadlineBeginsWhenTheConditionsAreMet(t *testing.T) {
 	w := setup(t, m)
 	l := New(w.bus, m, w.options, zaptest.NewLogger(t))
 	jobs := w.plan("", part{"build", 1, flow.Options{}}, part{"test", 1, flow.Options{Needs: []string{"build"}}})
-	if _, err := verdict.Settle(patient(t), w.bus, flow.ResultOf(jobs[0], flow.Success, flow.CauseExit, "", time.Now())); err != nil {
+	if _, err := verdict.Settle(t.Context(), w.bus, flow.ResultOf(jobs[0], flow.Success, flow.CauseExit, "", time.Now())); err != nil {
 		t.Fatal(err)
 	}
 	late := jobs[1]
 	late.QueuedAt = time.Now().Add(-24 * time.Hour)
-	if err := l.launch(patient(t), late, func(executor.Handle) {}); err != nil {
+	if err := l.launch(t.Context(), late, func(executor.Handle) {}); err != nil {
 		t.Fatal(err)
 	}
 	w.wantRuns(m, late)
@@ -378,7 +378,8 @@ func TestWhatWaitsIsBounded(t *testing.T) {
 	l := New(w.bus, m, w.options, zaptest.NewLogger(t))
 	l.slots.queue.take("holder")
 	first := l.waiting.add(w.job(7, 0), noop.Span{})
-	ctx := patient(t)
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
+	defer cancel()
 	needy := w.plan("", part{"build", 1, flow.Options{}}, part{"test", 1, flow.Options{Needs: []string{"build"}}})[1]
 	for _, j := range []flow.Job{w.job(7, 1), needy} {
 		if err := l.launch(ctx, j, func(executor.Handle) {}); !errors.Is(err, errFull) {
@@ -521,7 +522,7 @@ func TestResumesTheAttemptThatWasRaised(t *testing.T) {
 	m := newMachine()
 	w := setup(t, m)
 	j := w.plan("", part{"build", 1, flow.Options{}})[0]
-	if _, err := bus.Change(patient(t), w.bus.Runs(), verdict.Key(j.Run, 0), func(r *verdict.Record) bool {
+	if _, err := bus.Change(t.Context(), w.bus.Runs(), verdict.Key(j.Run, 0), func(r *verdict.Record) bool {
 		*r = verdict.Record{Attempt: 2, RaisedAt: time.Now().UTC(), Earlier: []flow.Earlier{{Attempt: 1, Cause: flow.CauseInfrastructure}}}
 		return true
 	}); err != nil {

@@ -18,7 +18,7 @@ import (
 func (w *world) cancel(s flow.Status, at time.Time) {
 	w.t.Helper()
 	request := cancellation.Request{ID: "x", Reason: "Superseded by abc1234.", At: at}
-	if err := cancellation.Run(patient(w.t), w.bus, s.Run, request); err != nil {
+	if err := cancellation.Run(w.t.Context(), w.bus, s.Run, request); err != nil {
 		w.t.Fatal(err)
 	}
 }

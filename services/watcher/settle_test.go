@@ -50,7 +50,7 @@ func TestTriesAgain(t *testing.T) {
 				t.Errorf("results %+v", all)
 			}
 			for i := range s.Index {
-				if r, err := cancellation.Of(patient(t), w.bus, s.Run, i, 1); r != nil || err != nil {
+				if r, err := cancellation.Of(t.Context(), w.bus, s.Run, i, 1); r != nil || err != nil {
 					t.Errorf("job %d is to be stopped: %+v, %v", i, r, err)
 				}
 			}
@@ -81,7 +81,7 @@ func TestIsNotTriedAgain(t *testing.T) {
 			e.end(test.state)
 			s := w.planned(flow.Options{})
 			for i := range test.earlier {
-				if ok, err := verdict.Raise(patient(t), w.bus, s.Run, s.Index, flow.Earlier{Attempt: i + 1, Cause: flow.CauseInfrastructure, At: time.Now()}); !ok || err != nil {
+				if ok, err := verdict.Raise(t.Context(), w.bus, s.Run, s.Index, flow.Earlier{Attempt: i + 1, Cause: flow.CauseInfrastructure, At: time.Now()}); !ok || err != nil {
 					t.Fatal(ok, err)
 				}
 			}
@@ -130,14 +130,14 @@ func TestRaisesOneAttempt(t *testing.T) {
 	s := w.planned(flow.Options{})
 	ended := make(chan error, 3)
 	for range cap(ended) {
-		go func() { ended <- w.watcher().watch(patient(t), s) }()
+		go func() { ended <- w.watcher().watch(t.Context(), s) }()
 	}
 	for range cap(ended) {
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
 	}
-	if err := w.watcher().watch(patient(t), s); err != nil {
+	if err := w.watcher().watch(t.Context(), s); err != nil {
 		t.Error(err)
 	}
 	if all := w.attempts(s); len(all) != 1 || all[0].Attempt != 2 {
@@ -151,7 +151,7 @@ func TestRaisesOneAttempt(t *testing.T) {
 func TestPublishesTheAttemptThatACrashLeftUnpublished(t *testing.T) {
 	w := setup(t, newScene())
 	s := w.planned(flow.Options{})
-	if _, err := bus.Change(patient(t), w.bus.Runs(), verdict.Key(s.Run, s.Index), func(r *verdict.Record) bool {
+	if _, err := bus.Change(t.Context(), w.bus.Runs(), verdict.Key(s.Run, s.Index), func(r *verdict.Record) bool {
 		*r = verdict.Record{Attempt: 2, Earlier: []flow.Earlier{{Attempt: 1, Cause: flow.CausePreempted}}, RaisedAt: time.Now().UTC()}
 		return true
 	}); err != nil {
@@ -159,7 +159,7 @@ func TestPublishesTheAttemptThatACrashLeftUnpublished(t *testing.T) {
 	}
 	// Somebody asked for the first attempt's end meanwhile, and meant the job.
 	request := cancellation.Request{ID: "x", Reason: "Cancelled by mona.", At: time.Now()}
-	if err := cancellation.Job(patient(t), w.bus, s.Run, s.Index, 1, request); err != nil {
+	if err := cancellation.Job(t.Context(), w.bus, s.Run, s.Index, 1, request); err != nil {
 		t.Fatal(err)
 	}
 	w.run()
@@ -181,7 +181,7 @@ func TestStopsTheOthersBeforeItTellsOfTheFailure(t *testing.T) {
 			s := w.planned(flow.Options{FailFast: true})
 			if recorded {
 				r := resultOf(&s, ending{flow.Failure, flow.CauseExit, "exit 1"}, time.Now().UTC())
-				if _, err := verdict.Settle(patient(t), w.bus, r); err != nil {
+				if _, err := verdict.Settle(t.Context(), w.bus, r); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -189,7 +189,7 @@ func TestStopsTheOthersBeforeItTellsOfTheFailure(t *testing.T) {
 			w.publish(s)
 			w.result(s)
 			for i := range s.Index {
-				r, err := cancellation.Of(patient(t), w.bus, s.Run, i, 1)
+				r, err := cancellation.Of(t.Context(), w.bus, s.Run, i, 1)
 				if err != nil || r == nil || r.Reason != "Stopped because ci.yml / test failed (fail_fast)." {
 					t.Errorf("job %d: %+v, %v", i, r, err)
 				}
@@ -204,7 +204,7 @@ func TestSaysTheLastWord(t *testing.T) {
 	s := w.planned(flow.Options{})
 	say := func(s flow.Status) {
 		t.Helper()
-		if err := w.watcher().lastWord(patient(t), s, errors.New("poison: given-secret")); err != nil {
+		if err := w.watcher().lastWord(t.Context(), s, errors.New("poison: given-secret")); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -12,15 +12,14 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"go.uber.org/zap/zaptest"
 
 	"github.com/litci/litci/pkg/bus"
 	"github.com/litci/litci/pkg/bus/bustest"
 	"github.com/litci/litci/pkg/executor"
-	"github.com/litci/litci/pkg/executor/executortest"
 	"github.com/litci/litci/pkg/executor/local"
 	"github.com/litci/litci/pkg/flow"
+	"github.com/litci/litci/pkg/leaktest"
 	"github.com/litci/litci/pkg/verdict"
 )
 
@@ -35,27 +34,11 @@ func TestMain(m *testing.M) {
 			os.Exit(hold(os.Args[2]))
 		}
 	}
-	// nats.go loses this goroutine when the put of a small object is over before it has begun.
-	lost := goleak.IgnoreTopFunction("github.com/nats-io/nats.go/jetstream.(*jetStream).resetPendingAcksOnReconnect")
-	goleak.VerifyTestMain(executortest.Patient(m, lost), lost)
+	leaktest.Main(m)
 }
 
-const (
-	// waitLimit bounds every wait; it is only reached by what is broken.
-	waitLimit = 2 * time.Minute
-	// ackWait is when a message comes again that nobody holds. A machine that stands
-	// still for seconds must not bring it to two at once.
-	ackWait = 15 * time.Second
-)
-
-// patient is the test's context with a deadline: what is asked of the bus without one
-// is given up after seconds, for which a slow machine may stand still.
-func patient(t testing.TB) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
-	t.Cleanup(cancel)
-	return ctx
-}
+// waitLimit bounds every wait; it is only reached by what is broken.
+const waitLimit = 2 * time.Minute
 
 // world is a bus and an executor.
 type world struct {
@@ -71,8 +54,7 @@ func setup(t *testing.T, e executor.Executor) *world {
 }
 
 func newWorld(t testing.TB, e executor.Executor) *world {
-	b := bustest.Connect(t, bustest.Server(t), bus.Config{Name: "test", AckWait: ackWait})
-	return &world{t: t, bus: b, executor: e, options: Options{
+	return &world{t: t, bus: bustest.New(t), executor: e, options: Options{
 		Dir: t.TempDir(), Poll: time.Millisecond, MaxPoll: 5 * time.Millisecond, Live: time.Millisecond,
 		Tell: time.Millisecond, Lost: time.Millisecond, Grace: 10 * time.Millisecond, Force: 10 * time.Millisecond, Slack: 10 * time.Millisecond, Masks: []string{"given-secret"},
 	}}
@@ -87,7 +69,7 @@ func (w *world) watcher() *Watcher {
 // run starts a watcher; stop ends it and waits until it has.
 func (w *world) run() (stop func()) {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), 5*waitLimit) // a deadline, as patient has one
+	ctx, cancel := context.WithCancel(w.t.Context())
 	ended := make(chan error, 1)
 	watcher := w.watcher()
 	go func() { ended <- watcher.Run(ctx) }()
@@ -138,7 +120,7 @@ func (w *world) plannedWith(change func(*flow.Job)) flow.Status {
 		jobs = append(jobs, job)
 		plan.Jobs = append(plan.Jobs, flow.PlannedJob{Job: job.Job, Check: job.Check, Workflow: "ci.yml"})
 	}
-	if err := bus.PublishPlan(patient(w.t), w.bus, plan, jobs); err != nil {
+	if err := bus.PublishPlan(w.t.Context(), w.bus, plan, jobs); err != nil {
 		w.t.Fatal(err)
 	}
 	return s
@@ -158,13 +140,13 @@ func (w *world) withHandle(s flow.Status, h executor.Handle) flow.Status {
 // scan hands fn every status that is stored.
 func scan(t *testing.T, w *world, fn func(flow.Status)) error {
 	t.Helper()
-	return bus.Scan(patient(t), w.bus, flow.States, bus.From{}, func(_ bus.Meta, m flow.Status) bool { fn(m); return true })
+	return bus.Scan(t.Context(), w.bus, flow.States, bus.From{}, func(_ bus.Meta, m flow.Status) bool { fn(m); return true })
 }
 
 // attempts are the messages of a job behind its first attempt's.
 func (w *world) attempts(s flow.Status) (all []flow.Job) {
 	w.t.Helper()
-	if err := bus.Scan(patient(w.t), w.bus, flow.Jobs, bus.From{}, func(_ bus.Meta, j flow.Job) bool {
+	if err := bus.Scan(w.t.Context(), w.bus, flow.Jobs, bus.From{}, func(_ bus.Meta, j flow.Job) bool {
 		if j.Job == s.Job && j.Attempt > 1 {
 			all = append(all, j)
 		}
@@ -177,7 +159,7 @@ func (w *world) attempts(s flow.Status) (all []flow.Job) {
 
 func (w *world) publish(s flow.Status) {
 	w.t.Helper()
-	if err := bus.Publish(patient(w.t), w.bus, flow.States.OfPool(w.options.Pool), s); err != nil {
+	if err := bus.Publish(w.t.Context(), w.bus, flow.States.OfPool(w.options.Pool), s); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -186,7 +168,9 @@ func (w *world) publish(s flow.Status) {
 func await[T any](t testing.TB, b *bus.Bus, subject flow.Subject[T], match func(T) bool) T {
 	t.Helper()
 	var found *T
-	err := bus.Tail(patient(t), b, subject, func(msg T) bool {
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
+	defer cancel()
+	err := bus.Tail(ctx, b, subject, func(msg T) bool {
 		if match(msg) {
 			found = &msg
 		}
@@ -208,7 +192,7 @@ func (w *world) result(s flow.Status) flow.Result {
 func (w *world) results(s flow.Status) (all []flow.Result) {
 	w.t.Helper()
 	end := flow.Result{Job: "end", Attempt: int(time.Now().UnixNano())}
-	if err := bus.Publish(patient(w.t), w.bus, flow.Results, end); err != nil {
+	if err := bus.Publish(w.t.Context(), w.bus, flow.Results, end); err != nil {
 		w.t.Fatal(err)
 	}
 	await(w.t, w.bus, flow.Results, func(r flow.Result) bool {
@@ -222,7 +206,7 @@ func (w *world) results(s flow.Status) (all []flow.Result) {
 
 func (w *world) archived(name string) string {
 	w.t.Helper()
-	r, err := w.bus.Logs().Get(patient(w.t), name)
+	r, err := w.bus.Logs().Get(w.t.Context(), name)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -386,7 +370,7 @@ func TestKilledAnywhere(t *testing.T) {
 		s := started(t, executor.Handle{Executor: "scene", ID: "x"})
 		s.Index = call
 		s.Job = flow.JobID(s.Run, call)
-		ctx, kill := context.WithCancel(patient(t))
+		ctx, kill := context.WithCancel(t.Context())
 		calls := 0
 		count := func() error {
 			if calls++; calls == call {
@@ -403,7 +387,7 @@ func TestKilledAnywhere(t *testing.T) {
 		}
 		e.onObserve, e.onLogs = nil, nil
 		for range 2 {
-			if err := w.watcher().watch(patient(t), s); err != nil {
+			if err := w.watcher().watch(t.Context(), s); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -425,7 +409,7 @@ func TestKilledAfterTheVerdictWasRecorded(t *testing.T) {
 	w := setup(t, e)
 	s := started(t, executor.Handle{Executor: "scene", ID: "x"})
 	recorded := resultOf(&s, ending{flow.Success, flow.CauseExit, "exit 0"}, time.Now().UTC())
-	if _, err := verdict.Settle(patient(t), w.bus, recorded); err != nil {
+	if _, err := verdict.Settle(t.Context(), w.bus, recorded); err != nil {
 		t.Fatal(err)
 	}
 	e.exit(1) // nobody looks any more
@@ -446,7 +430,7 @@ func TestTwoWatchersGiveOneVerdict(t *testing.T) {
 	ended := make(chan error, 2)
 	for _, e := range []executor.Executor{green, red} {
 		watcher := New(w.bus, e, w.options, zaptest.NewLogger(t))
-		go func() { ended <- watcher.watch(patient(t), s) }()
+		go func() { ended <- watcher.watch(t.Context(), s) }()
 	}
 	for range 2 {
 		if err := <-ended; err != nil {
@@ -454,7 +438,7 @@ func TestTwoWatchersGiveOneVerdict(t *testing.T) {
 		}
 	}
 	all := w.results(s)
-	stands, err := verdict.Of(patient(t), w.bus, s.Run, s.Index, s.Attempt)
+	stands, err := verdict.Of(t.Context(), w.bus, s.Run, s.Index, s.Attempt)
 	if err != nil || len(all) != 1 || !reflect.DeepEqual(all[0], *stands) {
 		t.Errorf("published %+v, recorded %+v, %v", all, stands, err)
 	}
@@ -504,7 +488,7 @@ func TestLeavesAJobItCannotSeeToAnother(t *testing.T) {
 	w := setup(t, e)
 	e.onObserve = func() error { return errors.New("this is another machine") }
 	s := started(t, executor.Handle{Executor: "scene", ID: "x"})
-	if err := w.watcher().watch(patient(t), s); err == nil || !strings.Contains(err.Error(), "another machine") {
+	if err := w.watcher().watch(t.Context(), s); err == nil || !strings.Contains(err.Error(), "another machine") {
 		t.Errorf("watch gave %v", err)
 	}
 }
@@ -588,7 +572,7 @@ func TestServesItsPool(t *testing.T) {
 	e := newScene()
 	w := setup(t, e)
 	w.options.Pool = "gpu"
-	if err := w.bus.Provision(patient(t), bus.Provision{Pools: []string{"gpu"}}); err != nil {
+	if err := w.bus.Provision(t.Context(), bus.Provision{Pools: []string{"gpu"}}); err != nil {
 		t.Fatal(err)
 	}
 	s := started(t, executor.Handle{Executor: "scene", ID: "x"})

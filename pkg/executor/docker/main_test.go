@@ -6,9 +6,7 @@ import (
 	"os"
 	"testing"
 
-	"go.uber.org/goleak"
-
-	"github.com/litci/litci/pkg/executor/executortest"
+	"github.com/litci/litci/pkg/leaktest"
 )
 
 // TestMain lets the test binary play a launcher that can be killed, and leaves the
@@ -28,10 +26,9 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	}
-	goleak.VerifyTestMain(executortest.Patient(m), goleak.Cleanup(func(code int) {
-		if dir, ok := shimDir.Load().(string); ok {
-			os.RemoveAll(dir)
-		}
-		os.Exit(code)
-	}))
+	code := leaktest.Run(m)
+	if dir, ok := shimDir.Load().(string); ok {
+		os.RemoveAll(dir)
+	}
+	os.Exit(code)
 }

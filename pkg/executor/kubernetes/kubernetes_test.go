@@ -9,16 +9,16 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
 	"github.com/litci/litci/pkg/executor"
 	"github.com/litci/litci/pkg/executor/executortest"
 	"github.com/litci/litci/pkg/executor/kubernetes/fakekubernetes"
+	"github.com/litci/litci/pkg/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(executortest.Patient(m)) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // suiteOptions are those of the double, and of any cluster.
 func suiteOptions(image string) executortest.Options {

@@ -12,13 +12,13 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
 	"github.com/litci/litci/pkg/executor"
 	"github.com/litci/litci/pkg/executor/executortest"
 	"github.com/litci/litci/pkg/executor/lightning/fakelightning"
+	"github.com/litci/litci/pkg/leaktest"
 )
 
 // TestMain lets the test binary play the programs by which a machine fetches its
@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 	if fetch, ok := fetchers()[filepath.Base(os.Args[0])]; ok {
 		os.Exit(fetch(os.Args[1:]))
 	}
-	goleak.VerifyTestMain(executortest.Patient(m))
+	leaktest.Main(m)
 }
 
 func TestSuite(t *testing.T) {

@@ -13,11 +13,11 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
 	"github.com/litci/litci/pkg/executor"
 	"github.com/litci/litci/pkg/executor/executortest"
+	"github.com/litci/litci/pkg/leaktest"
 )
 
 // TestMain lets the test binary play the other processes: the supervisor, and a
@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 			os.Exit(launchAndMaybeDie(os.Args[2]))
 		}
 	}
-	goleak.VerifyTestMain(executortest.Patient(m))
+	leaktest.Main(m)
 }
 
 // launcher is what the launcher process of a test is told.
