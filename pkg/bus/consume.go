@@ -326,26 +326,31 @@ const beatTurns = 20
 
 // heartbeat keeps what is in hand: the ack wait is then how long a crash goes
 // unnoticed, and not how long work may take. Each message has its turn once in a
-// third of the ack wait. With nothing in hand it sleeps.
+// third of the ack wait, by the clock: turns that the process missed because it stood
+// still are made up for. With nothing in hand it sleeps.
 func (c *consumer) heartbeat(stopped <-chan struct{}) {
 	interval := max(c.ackWait/3, 100*time.Millisecond) / beatTurns
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
-	for turn := uint64(0); ; turn = (turn + 1) % beatTurns {
+	began := time.Now()
+	now := func() uint64 { return uint64(time.Since(began) / interval) }
+	for last := now(); ; {
 		select {
 		case <-stopped:
 			return
 		case <-tick.C:
 		}
+		turn := now()
 		c.mu.Lock()
 		idle := len(c.inHand) == 0
 		var held []uint64
 		for seq := range c.inHand {
-			if seq%beatTurns == turn {
+			if due(seq, last, turn) {
 				held = append(held, seq)
 			}
 		}
 		c.mu.Unlock()
+		last = turn
 		for _, seq := range held {
 			if err := c.beat(seq); err != nil {
 				c.log.Debug("in progress", zap.String("subject", c.subject), zap.Error(err))
@@ -361,8 +366,14 @@ func (c *consumer) heartbeat(stopped <-chan struct{}) {
 			return
 		case <-c.begun:
 		}
+		last = now()
 		tick.Reset(interval)
 	}
+}
+
+// due tells whether a message has a turn behind the last one, up to this one.
+func due(seq, last, turn uint64) bool {
+	return (seq%beatTurns+beatTurns-(last+1)%beatTurns)%beatTurns < turn-last
 }
 
 // beat keeps a message unless it was let go meanwhile: behind a settlement that asks
