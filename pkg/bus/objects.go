@@ -25,7 +25,7 @@ func (b *Bus) Logs() *Objects { return b.logs }
 func (b *Bus) Sources() *Objects { return b.sources }
 
 func (b *Bus) objects(name string) *Objects {
-	return &Objects{name, 4 * publishTimeout, kept(func(ctx context.Context) (jetstream.ObjectStore, error) { return b.js.ObjectStore(ctx, name) })}
+	return &Objects{name, 4 * b.patience, kept(func(ctx context.Context) (jetstream.ObjectStore, error) { return b.js.ObjectStore(ctx, name) })}
 }
 
 func (o *Objects) open(ctx context.Context) (jetstream.ObjectStore, error) {

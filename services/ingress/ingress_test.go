@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/litci/litci/pkg/bus"
 	"github.com/litci/litci/pkg/bus/bustest"
@@ -77,14 +78,15 @@ func (s *service) post(ctx context.Context, kind, id string, body []byte) (int, 
 }
 
 // deliver is post, again where the machine was too slow for an answer in time: GitHub
-// is told so, and asked to deliver again.
-func (s *service) deliver(ctx context.Context, kind, id string, body []byte) (int, error) {
-	for {
-		code, err := s.post(ctx, kind, id, body)
+// is told so, and asked to deliver again. No machine is too slow for two minutes.
+func (s *service) deliver(ctx context.Context, kind, id string, body []byte) (code int, err error) {
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); {
+		code, err = s.post(ctx, kind, id, body)
 		if err != nil || code != http.StatusServiceUnavailable {
-			return code, err
+			break
 		}
 	}
+	return code, err
 }
 
 // 200 deliveries, each sent three times and 64 at once: every one is answered 202 and

@@ -103,6 +103,7 @@ func (d *Demo) untilReported(ctx context.Context, show *board.Board) (map[string
 			}
 		}
 		if open {
+			answered = time.Now() // nothing is asked yet
 			continue
 		}
 		lags, err := d.mesh.Bus.Lags(ctx)

@@ -200,8 +200,8 @@ func perform(signals Signals, o Options, t *tree, show *board.Board, planned flo
 	return errors.Join(err, report.readLogs(ctx, s.mesh.Bus.Logs(), o.LogDir))
 }
 
-// catchUp shows what ended jobs wrote and the board has not seen: live blocks may come
-// behind the verdict, or not at all.
+// catchUp shows what ended jobs wrote and the board has not seen: the last live
+// blocks may come behind the verdict, or not at all.
 func (s *scene) catchUp(ctx context.Context, show *board.Board) error {
 	for _, job := range show.Jobs() {
 		if job.Result == nil || job.Result.Log == "" || job.Result.LogDropped > 0 {

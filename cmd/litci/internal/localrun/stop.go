@@ -70,10 +70,11 @@ func (s *scene) learn(ctx context.Context, show *board.Board) error {
 	})
 }
 
-// started tells whether a job was started and has no result.
+// started tells whether a job was started and has no result. One that was only about to
+// start never gets one: the launcher has stopped.
 func started(jobs []board.Job) bool {
 	for _, job := range jobs {
-		if job.Result == nil && job.State != flow.Queued {
+		if job.Result == nil && job.State.Rank() >= flow.Started.Rank() {
 			return true
 		}
 	}
