@@ -265,6 +265,7 @@ func TestMeshUnderLeastPrivilege(t *testing.T) {
 
 	p.stop()
 	p.serve()
+	release() // what is planned anew must not outlive the test
 	order("operator", 0, "replay", "--seq", "1", "--timeout", "4m")
 	order("operator", 0, "jobs", "--all")
 	order("operator", 0, "doctor", "--service", "watcher")
